@@ -1,0 +1,1 @@
+//! The GStreamer graph of one chunk. The one room that spells GStreamer's names.

@@ -1,0 +1,1 @@
+//! Playlists: text out of (plan, stored segments), nothing else.

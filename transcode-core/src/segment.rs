@@ -1,0 +1,1 @@
+//! Reads a finished MPEG-TS segment back, strictly, before it is stored.

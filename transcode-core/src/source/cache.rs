@@ -1,0 +1,5 @@
+//! Stub.
+/// Stub.
+pub struct CacheOptions;
+/// Stub.
+pub struct CachedSource;
