@@ -1,1 +1,22 @@
 //! The GStreamer graph of one chunk. The one room that spells GStreamer's names.
+//!
+//! Owns the pipeline from source bytes to finished segments: building it ([`assemble`]), driving it
+//! ([`drive`]), and everything in between. Knows the plan, a platform file, and the two traits that
+//! bytes cross. Decides nothing: what, how many, how large is all in the plan.
+
+mod assemble;
+mod audio_gate;
+mod drive;
+mod encoder;
+mod fragments;
+mod init;
+mod samples;
+mod scaler;
+mod slots;
+mod source_element;
+mod thumbnail;
+mod upload;
+mod video_gate;
+
+pub(crate) use drive::{run_chunk, ChunkRun};
+pub(crate) use init::init;

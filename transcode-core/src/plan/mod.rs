@@ -148,6 +148,19 @@ pub struct AudioRung {
     pub channels: u32,
 }
 
+impl AudioRung {
+    /// Samples in an AAC-LC packet (ISO/IEC 14496-3).
+    pub const PACKET: u32 = 1_024;
+
+    /// AAC packets that begin before `slot`: packet *n* begins at sample 1024 · *n* of the plan's
+    /// clock, and belongs to the segment that its beginning falls into.
+    pub fn packets_before(&self, timeline: &Timeline, slot: u64) -> u64 {
+        let packets = crate::units::FrameRate::new(self.sample_rate, Self::PACKET);
+        let first = packets.map(|packets| packets.ceil(timeline.rate.time_of(slot)));
+        first.and_then(|first| u64::try_from(first).ok()).unwrap_or(0)
+    }
+}
+
 /// The preview picture, taken from the decoded pictures of the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,605 @@
+//! Drives one chunk's pipeline from the first byte to the last stored segment.
+//!
+//! One thread, the caller's: it starts the pipeline, seeks where the chunk begins in the middle,
+//! passes events on, watches for standstill, and takes everything down on every way out. Nothing
+//! here is called from a streaming thread.
+
+use super::assemble::{assemble, Assembly, Parts, INPUT};
+use super::fragments::RungOutput;
+use super::source_element::source_element;
+use super::thumbnail::{self, Chooser, Maker};
+use super::upload::Uploader;
+use super::video_gate::clock;
+use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::event::{ChunkReport, Event, RungProgress, RungReport};
+use crate::media::SourceIdentity;
+use crate::plan::{Chunk, Plan};
+use crate::platform::Platform;
+use crate::sink::Sink;
+use crate::source::{Source, SourceError};
+use crate::units::{MediaTime, SegmentIndex};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the driver looks around.
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_millis(250);
+
+/// How far before the chunk's first slot decoding is asked to begin: decoders clip what lies before
+/// the seek, and the picture that covers the first slot may begin before it.
+const PREROLL_SECONDS: i64 = 1;
+
+/// Everything stands still for so long while audio lags behind: its track has nothing to say here.
+const STARVED: Duration = Duration::from_millis(300);
+
+/// Everything is stored and the end of the stream still does not come: hlssink2 loses it at times.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long taking the pipeline down may block before its threads are left to themselves.
+const TEARDOWN: Duration = Duration::from_millis(800);
+
+/// One run of a chunk.
+pub(crate) struct ChunkRun<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) chunk: &'a Chunk,
+    pub(crate) platform: &'a Platform,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) events: &'a (dyn Fn(Event) + Send + Sync),
+    pub(crate) cancel: &'a Cancel,
+    /// Nothing moves for so long: the run fails.
+    pub(crate) stall: Duration,
+}
+
+/// What the driver hears from other threads.
+enum Signal {
+    PadsComplete,
+    NeedEarlier,
+}
+
+/// Make every segment of the chunk.
+pub(crate) fn run_chunk(run: &ChunkRun<'_>) -> Result<ChunkReport, Error> {
+    super::init()?;
+    Driver::build(run)?.drive()
+}
+
+struct Driver<'a> {
+    run: &'a ChunkRun<'a>,
+    assembly: Assembly,
+    outputs: Vec<Arc<RungOutput>>,
+    uploader: Uploader,
+    source: Arc<Watched>,
+    aborting: Arc<AtomicBool>,
+    fragment_error: Arc<Mutex<Option<Error>>>,
+    chooser: Option<Arc<Chooser>>,
+    maker: Option<Maker>,
+    events: Receiver<Event>,
+    signals: Receiver<Signal>,
+    begun: Instant,
+    first_picture: Arc<AtomicU64>,
+    first_segment: Option<Duration>,
+    /// Where the last seek went; `None` where decoding runs from the start of the source.
+    sought: Option<MediaTime>,
+}
+
+/// Numbers that change whenever anything moves.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Activity {
+    reads: u64,
+    slot: u64,
+    encoded: u64,
+    finished: u32,
+    stored: usize,
+}
+
+impl<'a> Driver<'a> {
+    fn build(run: &'a ChunkRun<'a>) -> Result<Self, Error> {
+        let plan = Arc::new(run.plan.clone());
+        let begun = Instant::now();
+        let (event_sender, events) = channel();
+        let (signal_sender, signals) = channel();
+        let aborting = Arc::new(AtomicBool::new(false));
+        let fragment_error = Arc::new(Mutex::new(None));
+        let uploader = Uploader::start(plan.clone(), run.sink.clone(), run.cancel.clone(), event_sender);
+        let outputs: Vec<_> = plan
+            .rungs
+            .iter()
+            .map(|rung| {
+                Arc::new(RungOutput {
+                    rung: rung.name.clone(),
+                    plan: plan.clone(),
+                    chunk: run.chunk.clone(),
+                    uploader: uploader.handle(),
+                    aborting: aborting.clone(),
+                    error: fragment_error.clone(),
+                    finished: AtomicU32::new(0),
+                    last_size: Mutex::new(0),
+                })
+            })
+            .collect();
+        let slots = plan.timeline.slots_of(run.chunk.first).start
+            ..plan.timeline.slots_of(SegmentIndex(run.chunk.end.0.saturating_sub(1))).end;
+        let wanted = plan.thumbnail.clone().filter(|thumbnail| slots.contains(&thumbnail.frame));
+        let (chooser, maker) = match wanted {
+            Some(wanted) => {
+                let (chooser, maker) = thumbnail::start(wanted, uploader.handle());
+                (Some(chooser), Some(maker))
+            }
+            None => (None, None),
+        };
+        let first_picture = Arc::new(AtomicU64::new(0));
+        let source = Arc::new(Watched::new(run.source.clone()));
+        let element = source_element(source.clone(), run.cancel.clone())?;
+        let begin = plan.timeline.begin(run.chunk.first) + plan.timeline.start;
+        let seek = begin > MediaTime::ZERO;
+        let assembly = assemble(Parts {
+            plan: &plan,
+            chunk: run.chunk,
+            platform: run.platform,
+            source: element,
+            outputs: &outputs,
+            watcher: watcher(chooser.clone(), first_picture.clone(), begun),
+            need_earlier: tell(&signal_sender, || Signal::NeedEarlier),
+            wait_for_seek: seek,
+        })?;
+        let sought = seek.then(|| begin - MediaTime::new(PREROLL_SECONDS, 1).unwrap_or(MediaTime::ZERO));
+        connect(&assembly, signal_sender);
+        Ok(Self {
+            run,
+            assembly,
+            outputs,
+            uploader,
+            source,
+            aborting,
+            fragment_error,
+            chooser,
+            maker,
+            events,
+            signals,
+            begun,
+            first_picture,
+            first_segment: None,
+            sought,
+        })
+    }
+
+    fn drive(mut self) -> Result<ChunkReport, Error> {
+        let result = self.until_the_end();
+        if result.is_err() {
+            self.aborting.store(true, Ordering::SeqCst);
+        }
+        self.take_down();
+        result?;
+        if let Some(chooser) = &self.chooser {
+            chooser.finish();
+        }
+        if let Some(maker) = self.maker.take() {
+            maker.join()?;
+        }
+        self.drain()?;
+        Ok(self.report())
+    }
+
+    /// Start, seek, and turn the handle until every segment is finished.
+    fn until_the_end(&mut self) -> Result<(), Error> {
+        let bus = self.assembly.pipeline.bus().ok_or_else(|| self.platform_error("a pipeline has no bus"))?;
+        if self.assembly.pipeline.set_state(gst::State::Playing).is_err() {
+            return Err(self.bus_error(&bus).unwrap_or_else(|| self.platform_error("the pipeline does not start")));
+        }
+        let mut activity = Activity::default();
+        let mut moved = Instant::now();
+        let mut told = Instant::now();
+        let mut complete_since: Option<Instant> = None;
+        loop {
+            if self.run.cancel.is_cancelled() {
+                return Err(Error::Interrupted);
+            }
+            self.check_others()?;
+            let message = bus.timed_pop(gst::ClockTime::from_mseconds(TICK.as_millis() as u64));
+            if let Some(message) = message {
+                if self.on_message(&bus, &message)? {
+                    return Ok(());
+                }
+            }
+            while let Ok(signal) = self.signals.try_recv() {
+                match signal {
+                    Signal::PadsComplete => self.on_pads_complete()?,
+                    Signal::NeedEarlier => self.seek_earlier()?,
+                }
+            }
+            self.pass_events();
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                (self.run.events)(self.progress());
+            }
+            let now = self.activity();
+            if now != activity || self.source.is_reading() || self.uploader.pending() > 0 {
+                activity = now;
+                moved = Instant::now();
+            }
+            if moved.elapsed() >= STARVED {
+                self.feed_silence();
+            }
+            if moved.elapsed() >= self.run.stall {
+                return Err(self.stalled(activity));
+            }
+            if self.everything_finished() {
+                if complete_since.get_or_insert_with(Instant::now).elapsed() >= END_TIMEOUT {
+                    log::debug!("every segment is finished and the end of the stream never came");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Failures that other threads have put down.
+    fn check_others(&self) -> Result<(), Error> {
+        if let Some(error) = self.fragment_error.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(error);
+        }
+        self.uploader.error().map_or(Ok(()), Err)
+    }
+
+    /// True at the end of the stream.
+    fn on_message(&self, bus: &gst::Bus, message: &gst::Message) -> Result<bool, Error> {
+        match message.view() {
+            gst::MessageView::Eos(_) => Ok(true),
+            gst::MessageView::Error(error) => Err(self.blame(bus, error)),
+            gst::MessageView::Warning(warning) => {
+                let element = warning.src().map(|src| src.name().to_string()).unwrap_or_default();
+                let text = format!("{element}: {}", warning.error().message());
+                (self.run.events)(Event::Warning { text });
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whose fault an error on the bus is. What the source or the sink said counts more than what
+    /// an element made of it.
+    fn blame(&self, _bus: &gst::Bus, error: &gst::message::Error) -> Error {
+        if let Some(error) = self.source.error() {
+            return Error::Source(error);
+        }
+        if let Err(error) = self.check_others() {
+            return error;
+        }
+        if self.run.cancel.is_cancelled() {
+            return Error::Interrupted;
+        }
+        let element = error.src().map(|src| src.path_string().to_string()).unwrap_or_default();
+        let name = element.rsplit('/').next().unwrap_or_default().to_owned();
+        let detail = error.debug().map(|debug| one_line(debug.as_str())).unwrap_or_default();
+        let text = format!("{} ({name}: {detail})", one_line(error.error().message()));
+        if element.contains(INPUT) {
+            let at = self.assembly.video_gate.as_ref().map(|gate| self.run.plan.timeline.rate.time_of(gate.position()));
+            let at = at.map(|at| format!(" after {:.1} s", at.as_secs_f64())).unwrap_or_default();
+            return Error::Input { uri: self.run.plan.source.uri.clone(), reason: format!("decoding failed{at}: {text}") };
+        }
+        self.platform_error(&text)
+    }
+
+    fn bus_error(&self, bus: &gst::Bus) -> Option<Error> {
+        let message = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(200), &[gst::MessageType::Error])?;
+        match message.view() {
+            gst::MessageView::Error(error) => Some(self.blame(bus, error)),
+            _ => None,
+        }
+    }
+
+    fn platform_error(&self, reason: &str) -> Error {
+        Error::Platform { platform: self.run.platform.name.clone(), reason: reason.to_owned() }
+    }
+
+    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek.
+    fn on_pads_complete(&mut self) -> Result<(), Error> {
+        for (name, target) in &self.assembly.inputs {
+            if !target.is_linked() {
+                return Err(Error::Input {
+                    uri: self.run.plan.source.uri.clone(),
+                    reason: format!("the track `{name}` that the plan uses is not there any more"),
+                });
+            }
+        }
+        self.sought.map_or(Ok(()), |to| self.seek(to))
+    }
+
+    fn seek_earlier(&mut self) -> Result<(), Error> {
+        let Some(before) = self.sought else { return Ok(()) };
+        let begin = self.run.plan.timeline.begin(self.run.chunk.first) + self.run.plan.timeline.start;
+        // Twice as far back each time.
+        let to = before - (begin - before);
+        self.sought = Some(to);
+        self.seek(to)
+    }
+
+    fn seek(&mut self, to: MediaTime) -> Result<(), Error> {
+        let from_start = to <= MediaTime::ZERO;
+        let to = if from_start { MediaTime::ZERO } else { to };
+        if let Some(gate) = &self.assembly.video_gate {
+            gate.arm_after_seek(from_start);
+        }
+        if let Some(gate) = &self.assembly.audio_gate {
+            gate.arm_after_seek();
+        }
+        let seek = gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE,
+            gst::SeekType::Set,
+            clock(to),
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        );
+        let pad = self.assembly.inputs.values().find_map(gst::prelude::PadExt::peer);
+        if pad.is_some_and(|pad| pad.send_event(seek)) {
+            return Ok(());
+        }
+        // Some files cannot be entered in the middle: everything before the chunk is decoded and
+        // thrown away, which is slow and right.
+        (self.run.events)(Event::Warning {
+            text: format!("this source cannot be entered at {to}; it is decoded from its start"),
+        });
+        self.sought = None;
+        if let Some(gate) = &self.assembly.video_gate {
+            gate.arm(true);
+        }
+        if let Some(gate) = &self.assembly.audio_gate {
+            gate.arm();
+        }
+        Ok(())
+    }
+
+    /// Audio that never comes would hold up the muxers for ever: silence up to where video is.
+    fn feed_silence(&self) {
+        let (Some(video), Some(audio)) = (&self.assembly.video_gate, &self.assembly.audio_gate) else { return };
+        let Some(rate) = self.run.plan.audio_encodes().first().map(|audio| audio.sample_rate) else { return };
+        let position = self.run.plan.timeline.samples_before(video.position(), rate);
+        if audio.position().is_some_and(|at| at < position) && audio.fill(position) {
+            log::debug!("no audio arrives; silence up to sample {position}");
+        }
+    }
+
+    fn activity(&self) -> Activity {
+        let sum = |counters: &[Arc<AtomicU64>]| counters.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>();
+        Activity {
+            reads: self.source.reads(),
+            slot: self.assembly.video_gate.as_ref().map_or(0, super::video_gate::VideoGate::position),
+            encoded: sum(&self.assembly.encoded) + sum(&self.assembly.packets),
+            finished: self.outputs.iter().map(|output| output.finished.load(Ordering::SeqCst)).sum(),
+            stored: self.uploader.pending(),
+        }
+    }
+
+    fn stalled(&self, at: Activity) -> Error {
+        let slot = self.run.plan.timeline.rate.time_of(at.slot);
+        let rungs: Vec<String> = self
+            .progress_of_rungs()
+            .iter()
+            .map(|rung| format!("{} encoded {}", rung.rung, rung.encoded))
+            .collect();
+        Error::Stalled {
+            reason: format!(
+                "nothing moved for {} s at {:.1} s of the source ({}); a decoder or an encoder hangs",
+                self.run.stall.as_secs(),
+                slot.as_secs_f64(),
+                rungs.join(", ")
+            ),
+        }
+    }
+
+    fn everything_finished(&self) -> bool {
+        let wanted = self.run.chunk.end.0 - self.run.chunk.first.0;
+        self.outputs.iter().all(|output| output.finished.load(Ordering::SeqCst) >= wanted)
+    }
+
+    fn progress_of_rungs(&self) -> Vec<RungProgress> {
+        let counters = if self.run.plan.input.video.is_some() { &self.assembly.encoded } else { &self.assembly.packets };
+        self.outputs
+            .iter()
+            .zip(counters)
+            .map(|(output, counter)| RungProgress {
+                rung: output.rung.clone(),
+                encoded: counter.load(Ordering::Relaxed),
+                segments: output.finished.load(Ordering::SeqCst),
+            })
+            .collect()
+    }
+
+    fn progress(&self) -> Event {
+        Event::Progress { rungs: self.progress_of_rungs() }
+    }
+
+    fn pass_events(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            if matches!(event, Event::Segment(_)) && self.first_segment.is_none() {
+                self.first_segment = Some(self.begun.elapsed());
+            }
+            (self.run.events)(event);
+        }
+    }
+
+    /// Wait until everything that was handed over is stored.
+    fn drain(&mut self) -> Result<(), Error> {
+        loop {
+            let left = self.uploader.pending();
+            self.check_others()?;
+            self.pass_events();
+            if left == 0 {
+                break;
+            }
+            if self.run.cancel.sleep(TICK) {
+                return Err(Error::Interrupted);
+            }
+        }
+        self.pass_events();
+        (self.run.events)(self.progress());
+        Ok(())
+    }
+
+    /// To NULL on a thread of its own: it can block inside the splitter.
+    fn take_down(&self) {
+        let pipeline = self.assembly.pipeline.clone();
+        let (done, wait) = channel();
+        let thread = std::thread::Builder::new().name("teardown".to_owned()).spawn(move || {
+            let _already_down = pipeline.set_state(gst::State::Null);
+            let _gave_up_waiting = done.send(());
+        });
+        let patience = if self.aborting.load(Ordering::SeqCst) { TEARDOWN } else { END_TIMEOUT };
+        if thread.is_err() || wait.recv_timeout(patience).is_err() {
+            log::warn!("the pipeline does not go down; its threads are left behind");
+        }
+    }
+
+    fn report(&self) -> ChunkReport {
+        let mut report = ChunkReport::default();
+        if let Some(gate) = &self.assembly.video_gate {
+            gate.report(&mut report);
+        }
+        if let Some(gate) = &self.assembly.audio_gate {
+            gate.report(&mut report);
+        }
+        let stored = self.uploader.stored();
+        for (at, output) in self.outputs.iter().enumerate() {
+            let mut segments: Vec<_> = stored.iter().filter(|facts| facts.rung == output.rung).cloned().collect();
+            segments.sort_by_key(|facts| facts.index);
+            report.rungs.push(RungReport {
+                rung: output.rung.clone(),
+                encoded: self.assembly.encoded[at].load(Ordering::Relaxed),
+                audio_packets: self.assembly.packets[at].load(Ordering::Relaxed),
+                segments,
+            });
+        }
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        report.timings.first_picture_ms = self.first_picture.load(Ordering::Relaxed);
+        report.timings.first_segment_ms = self.first_segment.map_or(0, millis);
+        report.timings.total_ms = millis(self.begun.elapsed());
+        report.timings.sink_wait_ms = millis(self.uploader.waited());
+        report.timings.source_bytes = self.source.bytes.load(Ordering::Relaxed);
+        report.timings.source_reads = self.source.reads();
+        report
+    }
+}
+
+/// Ways out other than the end take the pipeline down as well.
+impl Drop for Driver<'_> {
+    fn drop(&mut self) {
+        if self.assembly.pipeline.current_state() != gst::State::Null {
+            self.aborting.store(true, Ordering::SeqCst);
+            self.take_down();
+        }
+    }
+}
+
+fn tell(sender: &Sender<Signal>, signal: fn() -> Signal) -> Box<dyn Fn() + Send + Sync> {
+    let sender = Mutex::new(sender.clone());
+    Box::new(move || {
+        let _driver_is_gone = sender.lock().unwrap_or_else(PoisonError::into_inner).send(signal());
+    })
+}
+
+fn watcher(chooser: Option<Arc<Chooser>>, first: Arc<AtomicU64>, begun: Instant) -> super::video_gate::Watcher {
+    Box::new(move |slot, buffer, caps| {
+        if first.load(Ordering::Relaxed) == 0 {
+            let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            first.store(millis.max(1), Ordering::Relaxed);
+        }
+        if let Some(chooser) = &chooser {
+            chooser.look(slot, buffer, caps);
+        }
+    })
+}
+
+/// Link the demuxer's pads as they appear, and say when all have.
+fn connect(assembly: &Assembly, signals: Sender<Signal>) {
+    let targets: Vec<(String, gst::glib::WeakRef<gst::Pad>)> =
+        assembly.inputs.iter().map(|(name, pad)| (name.clone(), pad.downgrade())).collect();
+    let link = move |pad: &gst::Pad| {
+        let target = targets.iter().find(|(name, _)| *name == pad.name()).and_then(|(_, target)| target.upgrade());
+        if let Some(target) = target.filter(|target| !target.is_linked()) {
+            if let Err(error) = pad.link(&target) {
+                log::error!("pad {} does not link: {error}", pad.name());
+            }
+        }
+    };
+    // Elementary streams have their one pad from the beginning.
+    let pads = assembly.demuxer.src_pads();
+    pads.iter().for_each(&link);
+    assembly.demuxer.connect_pad_added(move |_, pad| link(pad));
+    let complete = tell(&signals, || Signal::PadsComplete);
+    if pads.is_empty() {
+        assembly.demuxer.connect_no_more_pads(move |_| complete());
+    } else {
+        complete();
+    }
+}
+
+/// Bus texts come with line breaks and source positions.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The job's source, watched: how much is read, whether a read is under way, what it failed of.
+struct Watched {
+    inner: Arc<dyn Source>,
+    reads: AtomicU64,
+    bytes: AtomicU64,
+    reading: AtomicU32,
+    error: Mutex<Option<SourceError>>,
+}
+
+impl Watched {
+    fn new(inner: Arc<dyn Source>) -> Self {
+        Self {
+            inner,
+            reads: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            reading: AtomicU32::new(0),
+            error: Mutex::new(None),
+        }
+    }
+
+    fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::SeqCst) > 0
+    }
+
+    fn error(&self) -> Option<SourceError> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Source for Watched {
+    fn identity(&self) -> SourceIdentity {
+        self.inner.identity()
+    }
+
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
+        self.reading.fetch_add(1, Ordering::SeqCst);
+        let result = self.inner.read_at(offset, buffer, cancel);
+        self.reading.fetch_sub(1, Ordering::SeqCst);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        match &result {
+            Ok(length) => {
+                self.bytes.fetch_add(*length as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,102 @@
+//! The in-memory streams that hlssink2 writes fragments into, and when a fragment is finished.
+//!
+//! hlssink2 asks for a stream when a fragment begins, writes, flushes when it is whole, and never
+//! closes it. It also flushes when it is being stopped: so the first non-empty flush finishes a
+//! fragment, once, and none does while the run is being aborted. A finished fragment is read back,
+//! held against the plan and handed to the uploader on the same thread, which is what makes a slow
+//! store slow the encoder.
+
+use super::upload::{Handle, Item};
+use crate::error::Error;
+use crate::plan::{Chunk, Plan};
+use crate::segment;
+use crate::units::SegmentIndex;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One rung's way from fragments to segments.
+pub(super) struct RungOutput {
+    pub(super) rung: String,
+    pub(super) plan: Arc<Plan>,
+    pub(super) chunk: Chunk,
+    pub(super) uploader: Handle,
+    /// Set before the graph is stopped for any reason but its end.
+    pub(super) aborting: Arc<AtomicBool>,
+    /// The first thing that was wrong with a fragment.
+    pub(super) error: Arc<Mutex<Option<Error>>>,
+    /// Fragments finished.
+    pub(super) finished: AtomicU32,
+    /// Size of the last fragment: what to reserve for the next.
+    pub(super) last_size: Mutex<usize>,
+}
+
+impl RungOutput {
+    /// The stream for hlssink2's fragment `number`.
+    pub(super) fn fragment(self: &Arc<Self>, number: u32) -> Fragment {
+        let reserve = *self.last_size.lock().unwrap_or_else(PoisonError::into_inner);
+        Fragment { output: self.clone(), number, bytes: Vec::with_capacity(reserve + reserve / 8), done: false }
+    }
+
+    fn finish(&self, number: u32, bytes: Vec<u8>) -> bool {
+        *self.last_size.lock().unwrap_or_else(PoisonError::into_inner) = bytes.len();
+        let index = SegmentIndex(self.chunk.first.0 + number);
+        match segment::facts(&bytes, &self.plan, &self.rung, index) {
+            Ok(facts) => {
+                let key = self.plan.segment_key(&self.rung, index);
+                let taken = self.uploader.submit(Item::Segment { key, bytes, facts });
+                self.finished.fetch_add(1, Ordering::SeqCst);
+                taken
+            }
+            Err(error) => {
+                let reason = format!("rung {} segment {index}: {error}", self.rung);
+                let mut slot = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+                slot.get_or_insert(Error::Verification { reason });
+                false
+            }
+        }
+    }
+}
+
+/// One fragment while it is written.
+pub(super) struct Fragment {
+    output: Arc<RungOutput>,
+    number: u32,
+    bytes: Vec<u8>,
+    done: bool,
+}
+
+impl Write for Fragment {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        if self.output.aborting.load(Ordering::SeqCst) {
+            return Ok(data.len());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.done || self.bytes.is_empty() || self.output.aborting.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.done = true;
+        let bytes = std::mem::take(&mut self.bytes);
+        if self.output.finish(self.number, bytes) {
+            return Ok(());
+        }
+        Err(std::io::Error::other("the segment was not taken"))
+    }
+}
+
+/// What hlssink2 thinks is its playlist; ours is rendered from the plan and the stored segments.
+pub(super) struct Discard;
+
+impl Write for Discard {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
