@@ -39,7 +39,7 @@ pub(super) struct Settings {
 mod imp {
     use super::*;
 
-    pub struct AudioGate {
+    pub(in crate::graph) struct AudioGate {
         pub(super) sinkpad: gst::Pad,
         pub(super) srcpad: gst::Pad,
         pub(super) settings: OnceLock<Settings>,

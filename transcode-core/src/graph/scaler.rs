@@ -30,7 +30,7 @@ mod imp {
     use super::*;
 
     #[derive(Default)]
-    pub struct Scaler {
+    pub(in crate::graph) struct Scaler {
         work: Mutex<Work>,
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Settings {
 mod imp {
     use super::*;
 
-    pub struct VideoGate {
+    pub(in crate::graph) struct VideoGate {
         pub(super) sinkpad: gst::Pad,
         pub(super) srcpad: gst::Pad,
         pub(super) settings: OnceLock<Settings>,
