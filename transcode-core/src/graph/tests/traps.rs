@@ -55,11 +55,12 @@ fn a_long_gop_with_look_ahead_and_audio_does_not_lock_up() {
     assert_eq!(report.result.unwrap().rungs[0].segments.len(), 3);
 }
 
+/// (qtdemux takes a track shorter than a fifth of the film for a preview and shows no pad.)
 /// A requested muxer pad that gets no data holds up all others for ever. Seen: take the call of
 /// `feed_silence` out of the driver, and these runs end as stalled.
 #[test]
 fn audio_that_ends_early_or_begins_late_becomes_silence() {
-    let early = ["-c:v", "copy", "-c:a", "aac", "-af", "atrim=0:2"];
+    let early = ["-c:v", "copy", "-c:a", "aac", "-af", "atrim=0:6"];
     let late = ["-c:v", "copy", "-c:a", "aac", "-af", "atrim=8"];
     for arguments in [early, late] {
         let plan = small();
