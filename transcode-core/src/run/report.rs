@@ -61,13 +61,9 @@ pub struct Truncated {
 pub struct RungSummary {
     /// Its name.
     pub rung: String,
-    /// BANDWIDTH of RFC 8216 §4.3.4.2 in bit/s: the largest of any one segment; absent where the
-    /// store tells no sizes and all segments were there already.
+    /// Measured; absent where all segments were there already and the store tells no sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak: Option<u64>,
-    /// AVERAGE-BANDWIDTH in bit/s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub average: Option<u64>,
+    pub bandwidth: Option<Bandwidth>,
     /// Its segments, from 0 without a gap.
     pub segments: Vec<SegmentRow>,
 }
@@ -207,20 +203,14 @@ impl JobReport {
 
     /// By rung, for the final master; rungs without a known size are left out.
     pub(super) fn bandwidths(&self) -> BTreeMap<String, Bandwidth> {
-        let known = |rung: &RungSummary| {
-            let rows = rung.segments.iter().filter_map(|row| Some((row.bytes?, row.duration)));
-            let rows: Vec<_> = rows.collect();
-            (!rows.is_empty()).then(|| (rung.rung.clone(), playlist::measure(rows)))
-        };
-        self.rungs.iter().filter_map(known).collect()
+        self.rungs.iter().filter_map(|rung| Some((rung.rung.clone(), rung.bandwidth?))).collect()
     }
 }
 
 fn summary(rung: String, segments: Vec<SegmentRow>) -> RungSummary {
-    let known: Vec<_> = segments.iter().filter_map(|row| Some((row.bytes?, row.duration))).collect();
-    let measured = (!known.is_empty()).then(|| playlist::measure(known));
-    let (peak, average) = (measured.as_ref().map(|m| m.peak), measured.as_ref().map(|m| m.average));
-    RungSummary { rung, peak, average, segments }
+    let known = || segments.iter().filter_map(|row| Some((row.bytes?, row.duration)));
+    let bandwidth = known().next().is_some().then(|| playlist::measure(known()));
+    RungSummary { rung, bandwidth, segments }
 }
 
 /// One after the other: the first chunk's latencies, everybody's costs.
