@@ -24,6 +24,10 @@ use transcode_core::{Cancel, Error, Event, probe};
 /// the graph's own progress shows that it lives.
 const STARTING: Duration = Duration::from_secs(120);
 
+/// Turns a demuxer's tiny reads into a few questions to the parent, which has its own, larger cache
+/// where the source is far away: eight places that are read in turn, and a little ahead of each.
+const CACHE: CacheOptions = CacheOptions { block: 256 << 10, capacity: 8 << 20, threads: 2, read_ahead: 4 };
+
 /// Status of a child whose parent has gone, or that was never given a socket.
 const ORPHANED: i32 = 1;
 
@@ -89,7 +93,7 @@ fn serve_requests(link: &Arc<Link>, inbox: &Receiver<Request>, cancel: &Cancel) 
         let outcome = match (request, &source) {
             (ToChild::Source { identity, size }, _) => {
                 let socket: Arc<dyn Source> = Arc::new(SocketSource { link: link.clone(), identity, size });
-                source = Some(Arc::new(CachedSource::new(socket, CacheOptions::default())));
+                source = Some(Arc::new(CachedSource::new(socket, CACHE)));
                 continue;
             }
             (ToChild::Probe, Some(source)) => alive_meanwhile(link, |_| {

@@ -29,8 +29,8 @@ use transcode_core::units::MediaTime;
     )
 )]
 pub(super) struct Args {
-    /// Settings of stores [default: transcode.toml in this directory, where there is one]
-    #[arg(long, global = true, value_name = "FILE", env = "TRANSCODE_CONFIG", hide_env = true)]
+    /// Settings of stores [default: $TRANSCODE_CONFIG, or transcode.toml in this directory, where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
     /// Log more on stderr (-vv: debugging, -vvv: everything); RUST_LOG says it in detail

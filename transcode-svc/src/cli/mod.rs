@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::store::Stores;
 use args::{Args, Command, Input};
 use clap::{CommandFactory, Parser};
+use std::cell::OnceCell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,7 +33,8 @@ pub fn main() -> ExitCode {
     }
     let filter = log_filter(&args);
     start_log(&filter);
-    let context = Context { config: args.config, quiet: args.quiet, log: filter, cancel: Cancel::new() };
+    let (config, quiet, cancel) = (args.config, args.quiet, Cancel::new());
+    let context = Context { config, quiet, log: filter, cancel, stores: OnceCell::new() };
     let done = listen_to_signals(&context.cancel).and_then(|()| context.obey(&args.command));
     let Err(error) = done else { return ExitCode::SUCCESS };
     // Whatever broke after somebody asked to stop broke because of that.
@@ -51,6 +53,7 @@ struct Context {
     /// As `RUST_LOG` has it, for the child.
     log: String,
     cancel: Cancel,
+    stores: OnceCell<Stores>,
 }
 
 impl Command {
@@ -87,9 +90,13 @@ impl Context {
         }
     }
 
-    /// The stores, as configured.
-    fn stores(&self) -> Result<Stores, Error> {
-        Stores::new(&Config::load(self.config.as_deref())?)
+    /// The stores, as configured; the configuration is read when they are first asked for.
+    fn stores(&self) -> Result<&Stores, Error> {
+        if let Some(stores) = self.stores.get() {
+            return Ok(stores);
+        }
+        let stores = Stores::new(&Config::load(self.config.as_deref())?)?;
+        Ok(self.stores.get_or_init(|| stores))
     }
 
     /// How the child is started.

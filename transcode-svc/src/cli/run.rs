@@ -80,9 +80,10 @@ impl Making<'_> {
         let tracker = RefCell::new(Tracker::new(request.plan, request.chunk));
         let (sender, receiver) = channel();
         let (output, graph, plan) = (self.output, self.graph, request.plan);
+        let writer = &mut *publisher;
         let (ran, published) = std::thread::scope(|scope| {
-            let publishing = scope.spawn(|| {
-                let published = publish(publisher, plan, &receiver, output);
+            let publishing = scope.spawn(move || {
+                let published = publish(writer, plan, &receiver, output);
                 if published.is_err() {
                     graph.cancel();
                 }

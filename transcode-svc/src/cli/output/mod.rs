@@ -94,13 +94,17 @@ impl End<'_> {
         }
         let width = self.report.rungs.iter().map(|rung| rung.rung.len()).max().unwrap_or(0);
         for rung in &self.report.rungs {
-            let rate = |bits: Option<u64>| bits.map_or_else(|| "?".to_owned(), bit_rate);
+            let measured = rung.bandwidth.map_or_else(
+                || "bit rate unknown: the store tells no sizes".to_owned(),
+                |measured| {
+                    let (average, peak) = (measured.average.bits_per_second(), measured.peak.bits_per_second());
+                    format!("{:>12} on average, {} at most", bit_rate(average), bit_rate(peak))
+                },
+            );
             text.push_str(&format!(
-                "  {:<width$}  {:>5} segments  {:>12} on average, {} at most\n",
+                "  {:<width$}  {:>5} segments  {measured}\n",
                 rung.rung,
                 rung.segments.len(),
-                rate(rung.average),
-                rate(rung.peak)
             ));
         }
         text.push_str(&format!("  {}\n", self.master));
