@@ -1,5 +1,4 @@
-//! The service around `transcode-core`: stores, the child process, the command line.
-
+//! The service around `transcode-core`: configuration, stores, the child process, the command line.
 #![forbid(unsafe_code)]
 
 pub mod child;
