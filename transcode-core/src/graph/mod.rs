@@ -6,8 +6,10 @@
 
 mod assemble;
 mod audio_gate;
+mod caps;
 mod drive;
 mod encoder;
+mod examine;
 mod fragments;
 mod init;
 mod samples;
@@ -19,4 +21,6 @@ mod upload;
 mod video_gate;
 
 pub(crate) use drive::{run_chunk, ChunkRun};
+pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
+pub(crate) use examine::{Examination, Examined, Look, SeenTrack, examine};
 pub(crate) use init::init;
