@@ -11,7 +11,7 @@ use transcode_core::spec::{Layout, Preset, RateControl, Tune};
 use transcode_core::units::{Bitrate, FrameRate, MediaTime, Resolution, SegmentIndex};
 use transcode_core::{Cancel, Error};
 
-pub fn seconds(num: i64, den: u32) -> MediaTime {
+pub(crate) fn seconds(num: i64, den: u32) -> MediaTime {
     MediaTime::new(num, den).unwrap()
 }
 
@@ -35,7 +35,7 @@ fn rung(name: &str, size: (u32, u32), audio: u64) -> Rung {
 }
 
 /// Two rungs at 29.97, 400 slots in three segments of 180, 180 and 40; picture and sound.
-pub fn two_rungs() -> Plan {
+pub(crate) fn two_rungs() -> Plan {
     let mut plan = Plan {
         version: PLAN_VERSION,
         source: SourceIdentity { uri: "memory:clip".to_owned(), size: 1_000, version: None },
@@ -70,7 +70,7 @@ pub fn two_rungs() -> Plan {
 }
 
 /// The same without pictures: slots are AAC packets.
-pub fn sound_only() -> Plan {
+pub(crate) fn sound_only() -> Plan {
     let mut plan = two_rungs();
     plan.input.video = None;
     plan.rungs.iter_mut().for_each(|rung| rung.video = None);
@@ -79,7 +79,7 @@ pub fn sound_only() -> Plan {
 }
 
 /// What a perfect run of the segments from `first` to the slot `end` counts.
-pub fn perfect(plan: &Plan, first: u32, end: u64) -> ChunkReport {
+pub(crate) fn perfect(plan: &Plan, first: u32, end: u64) -> ChunkReport {
     let timeline = &plan.timeline;
     let begin = timeline.slots_of(SegmentIndex(first)).start;
     let has_video = plan.input.video.is_some();
@@ -135,12 +135,12 @@ pub fn perfect(plan: &Plan, first: u32, end: u64) -> ChunkReport {
 }
 
 /// The bytes of a made-up segment: different for each, and of different sizes.
-pub fn bytes(rung: &str, index: u32) -> Vec<u8> {
+pub(crate) fn bytes(rung: &str, index: u32) -> Vec<u8> {
     format!("{rung} {index} ").repeat(20_000 + index as usize * 1_000).into_bytes()
 }
 
 /// Stores what a run of the publisher's missing chunk would, and tells it; rungs take turns.
-pub fn play(
+pub(crate) fn play(
     plan: &Plan,
     report: &ChunkReport,
     sink: &dyn Sink,
@@ -159,21 +159,21 @@ pub fn play(
 }
 
 /// Breaks off at the `n`-th call that would change something, and at every one after it.
-pub struct Breaks<S> {
-    pub inner: S,
-    pub left: AtomicUsize,
+pub(crate) struct Breaks<S> {
+    pub(crate) inner: S,
+    pub(crate) left: AtomicUsize,
     /// What was changed, in order.
-    pub changes: Mutex<Vec<String>>,
+    pub(crate) changes: Mutex<Vec<String>>,
     /// Sizes are not told, as by keys that allow GET and PUT only.
-    pub tells: bool,
+    pub(crate) tells: bool,
 }
 
 impl<S: Sink> Breaks<S> {
-    pub fn after(inner: S, changes: usize) -> Self {
+    pub(crate) fn after(inner: S, changes: usize) -> Self {
         Self { inner, left: AtomicUsize::new(changes), changes: Mutex::default(), tells: true }
     }
 
-    pub fn never(inner: S) -> Self {
+    pub(crate) fn never(inner: S) -> Self {
         Self::after(inner, usize::MAX)
     }
 
@@ -213,8 +213,60 @@ impl<S: Sink> Sink for Breaks<S> {
 }
 
 /// Everything in a memory sink as text, the report's and the segments' own left out.
-pub fn texts(sink: &MemorySink) -> BTreeMap<String, String> {
+pub(crate) fn texts(sink: &MemorySink) -> BTreeMap<String, String> {
     let all = sink.objects();
     let texts = all.into_iter().filter(|(key, _)| !key.ends_with(".ts") && !key.ends_with(".jpg"));
     texts.map(|(key, object)| (key, String::from_utf8(object.bytes.to_vec()).unwrap())).collect()
+}
+
+/// A file of `tests/media`.
+pub(crate) fn clip(name: &str) -> std::path::PathBuf {
+    std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/media").join(name)
+}
+
+/// Two small rungs of `gopro-karma.mp4` (362 pictures at 29.97, stereo): seven segments of two
+/// seconds, the last of two pictures.
+pub(crate) fn karma(source: SourceIdentity) -> Plan {
+    let mut plan = two_rungs();
+    plan.source = source;
+    plan.timeline.slots = 362;
+    plan.timeline.segment_slots = 60;
+    let size = Resolution::new(320, 180).unwrap();
+    plan.thumbnail = Some(Thumbnail { frame: 36, retry_every: 30, last: 180, size });
+    plan.chunks = vec![plan.whole()];
+    plan
+}
+
+/// Every object of a job's destination is whole and says the same: each segment is held against the
+/// plan, each playlist is read by a parser that did not write it.
+pub(crate) fn sound(plan: &Plan, sink: &dyn Sink, finished: bool) {
+    let cancel = Cancel::new();
+    let read = |key: &str| sink.read(key, &cancel).unwrap();
+    for rung in &plan.rungs {
+        let text = read(&plan.playlist_key(&rung.name)).unwrap();
+        let (rest, list) = m3u8_rs::parse_media_playlist(&text).unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(list.end_list, finished);
+        let kind = if finished { m3u8_rs::MediaPlaylistType::Vod } else { m3u8_rs::MediaPlaylistType::Event };
+        assert_eq!(list.playlist_type, Some(kind));
+        for (index, segment) in (0u32..).zip(&list.segments) {
+            let key = plan.segment_key(&rung.name, SegmentIndex(index));
+            assert!(key.ends_with(&segment.uri), "{key} {}", segment.uri);
+            let bytes = read(&key).unwrap_or_else(|| panic!("{key} is named and not stored"));
+            let inside = transcode_core::segment::inspect(&bytes).unwrap();
+            transcode_core::segment::check(&inside, plan, &rung.name, SegmentIndex(index)).unwrap();
+        }
+    }
+    let master = read(keys::MASTER).unwrap();
+    let (_, master) = m3u8_rs::parse_master_playlist(&master).unwrap();
+    assert_eq!(master.variants.len(), plan.rungs.len());
+}
+
+/// What a program prints on its standard output; it must succeed without a word on the other.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; run scripts/setup"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaint.is_empty(), "{program} {arguments:?}: {complaint}");
+    String::from_utf8(output.stdout).unwrap()
 }
