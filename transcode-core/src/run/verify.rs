@@ -59,10 +59,12 @@ pub fn verify(
     reports: &[ChunkReport],
     resumed: &BTreeMap<String, Vec<SegmentRow>>,
 ) -> Result<Verified, Error> {
-    let truncated = source_end(plan, reports)?;
     let mut faults = Faults::default();
+    // Figures that do not add up say nothing about the source.
+    reports.iter().for_each(|report| gate(plan, report, &mut faults));
+    std::mem::take(&mut faults).into_result()?;
+    let truncated = source_end(plan, reports)?;
     for report in reports {
-        gate(plan, report, &mut faults);
         for rung in &plan.rungs {
             match report.rungs.iter().find(|made| made.rung == rung.name) {
                 Some(made) => counts(plan, rung, report, made, &mut faults),
