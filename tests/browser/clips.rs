@@ -66,10 +66,10 @@ fn draw(number: u32) -> Vec<u8> {
     picture
 }
 
-/// Reads the number back in the page. `shown` collects every picture that is shown; `shownAt` goes
+/// Reads the number back in the page. `looks` collects every picture that is shown; `shownAt` goes
 /// to a time and gives the picture that then stands on the screen.
 pub const READER: &str = r#"(() => {
-  if (window.shown) return;
+  if (window.looks) return;
   const video = transcodePlayer.video;
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [320, 180];
@@ -85,20 +85,20 @@ pub const READER: &str = r#"(() => {
     }
     return number;
   };
-  window.shown = [];
+  window.looks = [];
   const look = (_, { mediaTime, height }) => {
-    shown.push({ number: read(), mediaTime, height, time: video.currentTime });
+    looks.push({ number: read(), mediaTime, height, time: video.currentTime });
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
   window.shownAt = async (time) => {
-    shown.length = 0;
+    looks.length = 0;
     video.currentTime = time;
-    while (video.seeking || !shown.length) await sleep(20);
+    while (video.seeking || !looks.length) await sleep(20);
     // Whatever else is on its way to the screen.
-    for (let count = -1; count !== shown.length; await sleep(150)) count = shown.length;
-    return { ...shown.at(-1), number: read() };
+    for (let count = -1; count !== looks.length; await sleep(150)) count = looks.length;
+    return { ...looks.at(-1), number: read() };
   };
 })()"#;
 

@@ -54,7 +54,7 @@ impl Server {
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).expect("the folder can be made");
         let mut command = Command::new(TRANSCODE);
-        command.arg("play").arg(folder).args(["--port", "0"]).stdout(Stdio::piped());
+        command.arg("play").arg(folder).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("transcode starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| {

@@ -131,9 +131,9 @@ fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
             }
         }
         // The same while it plays, picture by picture.
-        page.evaluate("transcodePlayer.seek(5); shown.length = 0; transcodePlayer.video.play()");
-        page.wait_for("shown.length > 60", STATE, PATIENCE);
-        let seen = page.evaluate("shown");
+        page.evaluate("transcodePlayer.seek(5); looks.length = 0; transcodePlayer.video.play()");
+        page.wait_for("looks.length > 60", STATE, PATIENCE);
+        let seen = page.evaluate("looks");
         let seen = seen.as_array().expect("a list of pictures");
         for look in seen.iter().filter(|look| look["number"].is_number()) {
             let off = number(look, "number") - (number(look, "mediaTime") * rate).round();

@@ -25,6 +25,7 @@ const job = {
 };
 const loaded = new Map(); // "level/number" → bit/s of a segment that was fetched
 let hls = null;
+let redraw = false; // a level was chosen while paused
 let pictures = null; // {number, mediaTime} of the last picture shown
 
 // ---- fetching and reading ----------------------------------------------------------------------
@@ -168,6 +169,7 @@ function startScript() {
   // broadcast. A quarter of an hour back may stay in memory.
   hls = new window.Hls({ startPosition: 0, backBufferLength: 900, enableWorker: true });
   const level = (index) => job.levels.find(({ uri }) => hls.levels[index]?.url?.[0]?.endsWith(`/${uri}`));
+  hls.on(Events.MANIFEST_PARSED, () => { if (job.level !== "auto") applyLevel(); });
   hls.on(Events.FRAG_CHANGED, (_, { frag }) => { job.playing = level(frag.level)?.name ?? null; });
   hls.on(Events.FRAG_LOADED, (_, { frag }) => {
     const name = level(frag.level)?.name;
@@ -180,7 +182,15 @@ function startScript() {
     else if (hls.levels.length) setTimeout(() => hls.startLoad(), RELOAD);
     else setTimeout(() => hls.loadSource("master.m3u8"), RELOAD);
   });
-  hls.on(Events.FRAG_BUFFERED, () => trouble(null));
+  hls.on(Events.FRAG_BUFFERED, (_, { frag }) => {
+    trouble(null);
+    // A paused picture is not drawn again by itself when its level changes underneath it.
+    const { paused, currentTime: time } = video;
+    if (redraw && paused && level(frag.level)?.name === job.level && frag.start <= time && time < frag.end) {
+      redraw = false;
+      video.currentTime = time;
+    }
+  });
   hls.loadSource("master.m3u8");
   hls.attachMedia(video);
 }
@@ -195,16 +205,21 @@ function startNative(uri, time) {
   video.src = uri;
 }
 
+// At once, so that the choice is seen; where hls.js has not read the master yet, as soon as it has.
+function applyLevel() {
+  if (!hls?.levels.length) return;
+  const level = job.levels.find(({ name }) => name === job.level);
+  const index = level ? hls.levels.findIndex(({ url }) => url[0].endsWith(`/${level.uri}`)) : -1;
+  redraw = index >= 0;
+  hls.currentLevel = index;
+}
+
 function setLevel(name) {
   const level = job.levels.find((one) => one.name === name);
   if (name !== "auto" && !level) return false;
   job.level = name;
-  if (hls) {
-    const index = level ? hls.levels.findIndex(({ url }) => url[0].endsWith(`/${level.uri}`)) : -1;
-    hls.currentLevel = index; // at once, so that the choice is seen
-  } else {
-    startNative(level ? level.uri : "master.m3u8", video.currentTime);
-  }
+  if (job.engine === "native") startNative(level ? level.uri : "master.m3u8", video.currentTime);
+  else applyLevel();
   drawLevels();
   return true;
 }
