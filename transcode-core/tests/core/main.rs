@@ -1,0 +1,4 @@
+//! Tests of the library through its public face, in one binary.
+#![allow(clippy::unwrap_used)]
+
+mod run;
