@@ -120,4 +120,16 @@ pub struct Timings {
     pub source_bytes: u64,
     /// Reads asked of the source.
     pub source_reads: u64,
+    /// CPU by stage, dearest first; empty where the system does not tell.
+    #[serde(default)]
+    pub stages: Vec<StageCost>,
+}
+
+/// What one stage of a run cost.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StageCost {
+    /// `decode video`, `encode 720p`, `mux`, …
+    pub stage: String,
+    /// Milliseconds of CPU, user and system.
+    pub cpu_ms: u64,
 }

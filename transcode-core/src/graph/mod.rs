@@ -7,6 +7,7 @@
 mod assemble;
 mod audio_gate;
 mod closing;
+mod cost;
 mod drive;
 mod encoder;
 mod fragments;
