@@ -6,10 +6,12 @@
 
 mod assemble;
 mod audio_gate;
+mod caps;
 mod closing;
 mod cost;
 mod drive;
 mod encoder;
+mod examine;
 mod fragments;
 mod init;
 mod samples;
@@ -22,5 +24,7 @@ mod thumbnail;
 mod upload;
 mod video_gate;
 
+pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};
+pub(crate) use examine::{Examination, Examined, Look, SeenTrack, examine};
 pub(crate) use init::init;
