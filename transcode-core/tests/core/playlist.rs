@@ -94,7 +94,19 @@ fn the_target_duration_is_the_plans_and_never_zero() {
 #[test]
 fn the_master_lists_the_plans_rungs_best_first() {
     let plan = abr(1_800);
-    insta::assert_snapshot!(master(&plan, None), @r#""#);
+    insta::assert_snapshot!(master(&plan, None), @r#"
+    #EXTM3U
+    #EXT-X-VERSION:3
+    #EXT-X-INDEPENDENT-SEGMENTS
+    #EXT-X-STREAM-INF:BANDWIDTH=12574993,AVERAGE-BANDWIDTH=8474085,CODECS="avc1.640028,mp4a.40.2",RESOLUTION=1920x1080,FRAME-RATE=29.970,CLOSED-CAPTIONS=NONE
+    1080p/playlist.m3u8
+    #EXT-X-STREAM-INF:BANDWIDTH=6379418,AVERAGE-BANDWIDTH=4321738,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,CLOSED-CAPTIONS=NONE
+    720p/playlist.m3u8
+    #EXT-X-STREAM-INF:BANDWIDTH=3281631,AVERAGE-BANDWIDTH=2245564,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=854x480,FRAME-RATE=29.970,CLOSED-CAPTIONS=NONE
+    480p/playlist.m3u8
+    #EXT-X-STREAM-INF:BANDWIDTH=1433177,AVERAGE-BANDWIDTH=1027503,CODECS="avc1.64001e,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=29.970,CLOSED-CAPTIONS=NONE
+    360p/playlist.m3u8
+    "#);
 }
 
 #[test]

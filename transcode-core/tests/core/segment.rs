@@ -140,17 +140,20 @@ fn ffprobe_reads_the_same_packets() {
 
 #[test]
 fn time_stamps_may_begin_again_in_a_segment() {
-    // As segment 91 751 of a day-long timeline, in which 2^33 falls: 91 843.7 s + 3600 s.
-    let mut plan = ntsc();
+    // 32 pictures and 60 AAC packets take 1.28 s both, so the first segment is like all others. As
+    // segment 71 752 of a day-long timeline: 2^33 ticks less an hour are 91 843.7 s.
+    let made = video("320x180", "300k", 30, 32);
+    let rungs = vec![rung("long", Some(made), Some(audio("96k", 48_000)))];
+    let mut plan = plan(timeline((25, 1), 32, 32), rungs);
     let made = segments(&plan).remove(0);
-    plan.timeline.slots = 30 * 100_000;
-    let index = SegmentIndex(91_751);
+    plan.timeline.slots = 32 * 100_000;
+    let index = SegmentIndex(71_752);
     let shift = u64::try_from(plan.timeline.begin(index).ticks(90_000)).unwrap();
     let bytes = restamped(made, |_, _, stamp| stamp + shift);
     let pictures = inspect(&bytes).unwrap().video.unwrap().pictures;
     assert!(pictures.iter().any(|picture| picture.pts < 100_000), "the clock begins again here");
     assert!(pictures.iter().any(|picture| picture.pts > (1 << 33) - 100_000), "and not before");
-    let facts = facts(&bytes, &plan, "180p", index).unwrap();
+    let facts = facts(&bytes, &plan, "long", index).unwrap();
     let late = (facts.video_start.unwrap() - plan.timeline.begin(index)).nanos();
     assert!(late.abs() < 12_000, "{late} ns");
 }
