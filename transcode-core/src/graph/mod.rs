@@ -6,6 +6,7 @@
 
 mod assemble;
 mod audio_gate;
+mod closing;
 mod drive;
 mod encoder;
 mod fragments;
@@ -14,9 +15,11 @@ mod samples;
 mod scaler;
 mod slots;
 mod source_element;
+#[cfg(test)]
+mod tests;
 mod thumbnail;
 mod upload;
 mod video_gate;
 
-pub(crate) use drive::{run_chunk, ChunkRun};
+pub(crate) use drive::{ChunkRun, run_chunk};
 pub(crate) use init::init;
