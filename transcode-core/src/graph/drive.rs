@@ -13,7 +13,6 @@ use super::video_gate::clock;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
-use crate::media::SourceIdentity;
 use crate::plan::{Chunk, Plan};
 use crate::platform::Platform;
 use crate::sink::Sink;

@@ -211,7 +211,7 @@ fn a_slow_sink_bounds_what_waits() {
 }
 
 /// Without a picture the splitter cuts by packets: the plan's slots are packets then. Seen: leave
-/// `cut_by` out for audio, and the last segment is glued to the one before.
+/// `close_last_fragment` out, and the last segment is glued to the one before.
 #[test]
 fn an_audio_ladder_is_cut_on_whole_packets() {
     let mut plan = small();
