@@ -1,0 +1,7 @@
+//! Tests of the library through its public face, in one binary.
+#![allow(clippy::unwrap_used)]
+
+mod muxed;
+mod plans;
+mod playlist;
+mod segment;
