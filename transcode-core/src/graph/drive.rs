@@ -5,7 +5,6 @@
 //! here is called from a streaming thread.
 
 use super::assemble::{Assembly, INPUT, Parts, assemble};
-use super::cost;
 use super::fragments::RungOutput;
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
@@ -13,7 +12,7 @@ use super::upload::Uploader;
 use super::video_gate::clock;
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::event::{ChunkReport, Event, RungProgress, RungReport, StageCost};
+use crate::event::{ChunkReport, Event, RungProgress, RungReport};
 use crate::plan::{Chunk, Plan};
 use crate::platform::Platform;
 use crate::sink::Sink;
@@ -83,10 +82,6 @@ struct Driver<'a> {
     events: Receiver<Event>,
     signals: Receiver<Signal>,
     begun: Instant,
-    /// CPU time of the process at the beginning, in milliseconds.
-    cpu_before: u64,
-    /// CPU time by stage, as it was when the pipeline stopped.
-    stages: Vec<StageCost>,
     first_picture: Arc<AtomicU64>,
     first_segment: Option<Duration>,
     /// Where the last seek went; `None` where decoding runs from the start of the source.
@@ -168,8 +163,6 @@ impl<'a> Driver<'a> {
             events,
             signals,
             begun,
-            cpu_before: cost::process_cpu_ms(),
-            stages: Vec::new(),
             first_picture,
             first_segment: None,
             sought,
@@ -181,7 +174,6 @@ impl<'a> Driver<'a> {
         if result.is_err() {
             self.aborting.store(true, Ordering::SeqCst);
         }
-        self.stages = cost::stages(self.run.plan);
         self.take_down();
         result?;
         if let Some(chooser) = &self.chooser {
@@ -502,8 +494,6 @@ impl<'a> Driver<'a> {
         report.timings.first_picture_ms = self.first_picture.load(Ordering::Relaxed);
         report.timings.first_segment_ms = self.first_segment.map_or(0, millis);
         report.timings.total_ms = millis(self.begun.elapsed());
-        report.timings.cpu_ms = cost::process_cpu_ms().saturating_sub(self.cpu_before);
-        report.timings.stages = self.stages.clone();
         report.timings.sink_wait_ms = millis(self.uploader.waited());
         report.timings.source_bytes = self.source.bytes();
         report.timings.source_reads = self.source.reads();

@@ -8,7 +8,6 @@ mod assemble;
 mod audio_gate;
 mod caps;
 mod closing;
-mod cost;
 mod drive;
 mod encoder;
 mod examine;

@@ -5,3 +5,4 @@ mod muxed;
 mod plans;
 mod playlist;
 mod segment;
+mod run;

@@ -17,11 +17,6 @@ fn a_whole_clip_becomes_every_rung() {
     let outcome = run(&plan, &plan.whole(), Clip::open("gopro-karma.mp4"), objects.clone());
     let report = outcome.result.unwrap();
     assert_eq!((report.decoded, report.dropped, report.repeated, report.emitted), (362, 0, 0, 362));
-    let stages: Vec<&str> = report.timings.stages.iter().map(|cost| cost.stage.as_str()).collect();
-    for stage in ["decode video", "encode 480p", "scale and encode 360p", "scale 480p", "mux"] {
-        assert!(stages.contains(&stage), "{stage} in {stages:?}");
-    }
-    assert!(report.timings.cpu_ms > 0);
     for rung in &report.rungs {
         assert_eq!(rung.encoded, 362, "{}", rung.rung);
         assert_eq!(rung.segments.len(), 7, "{}", rung.rung);
