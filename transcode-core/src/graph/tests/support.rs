@@ -124,10 +124,11 @@ pub(super) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, start: Med
                 rotation: Rotation::None,
                 deinterlace: false,
                 size: Resolution::new(854, 480).unwrap(),
+                colorimetry: "bt709".into(),
             }),
             audio: Some(AudioInput { pad: "audio_0".into(), codec: "aac".into() }),
         },
-        timeline: Timeline { rate: rate(30_000, 1_001), slots, segment_slots, start, open_ended: false },
+        timeline: Timeline { rate: rate(30_000, 1_001), slots, segment_slots, start, open_ended: false, expected: None },
         rungs,
         thumbnail: Some(Thumbnail {
             frame: slots / 10,
