@@ -108,7 +108,7 @@ fn first<'a, T>(
     Ok(Some(used.track))
 }
 
-fn passed_over<'b, 'a: 'b, T: 'b>(candidates: impl Iterator<Item = &'b Candidate<'a, T>>, report: &mut PlanReport) {
+fn passed_over<'b, 'a: 'b, T: 'a>(candidates: impl Iterator<Item = &'b Candidate<'a, T>>, report: &mut PlanReport) {
     for Candidate { pad, codec, empty, .. } in candidates {
         let (pad, codec) = ((*pad).to_owned(), (*codec).to_owned());
         report.add(Reason::TrackPassedOver { pad, codec, empty: *empty });
