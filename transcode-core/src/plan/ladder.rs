@@ -42,12 +42,15 @@ pub(super) fn sized<'a>(
     };
     let mut rungs: Vec<Sized<'a>> = renditions
         .iter()
-        .filter_map(|rendition| size_of(rendition).map(|size| Sized { rendition, size, bitrate: rendition.video }))
+        .filter_map(|rendition| {
+            size_of(rendition).map(|size| Sized { rendition, size, bitrate: rendition.video })
+        })
         .collect();
     let mut notes: Vec<(&str, Vec<Reason>)> =
         rungs.iter().map(|rung| (rung.rendition.name.as_str(), vec![Reason::Kept])).collect();
 
-    let above = || renditions.iter().filter_map(|r| r.height.filter(|lines| *lines > short).map(|lines| (lines, r)));
+    let above =
+        || renditions.iter().filter_map(|r| r.height.filter(|lines| *lines > short).map(|lines| (lines, r)));
     let mut top = rungs.iter().find(|rung| rung.size == source).map(|rung| rung.rendition.name.clone());
     if top.is_none() {
         // The first of equals: the better one.
@@ -55,7 +58,8 @@ pub(super) fn sized<'a>(
             let below = rungs.iter().map(|rung| rung.bitrate).max();
             let fewer = fewer_bits(rendition.video, short, asked);
             let bitrate = below.map_or(fewer, |below| fewer.max(below)).min(rendition.video);
-            let reason = Reason::ClampedToSource { asked, size: source, bitrate_asked: rendition.video, bitrate };
+            let reason =
+                Reason::ClampedToSource { asked, size: source, bitrate_asked: rendition.video, bitrate };
             notes.push((&rendition.name, vec![reason]));
             rungs.push(Sized { rendition, size: source, bitrate });
             top = Some(rendition.name.clone());
@@ -100,7 +104,11 @@ fn scaled(display: Resolution, lines: u32) -> Resolution {
     let (most_long, most_short) =
         if landscape { (source.width(), source.height()) } else { (source.height(), source.width()) };
     let small = nearest_even(u64::from(lines), 1).min(most_short);
-    let large = if small == most_short { most_long } else { nearest_even(long * u64::from(small), short).min(most_long) };
+    let large = if small == most_short {
+        most_long
+    } else {
+        nearest_even(long * u64::from(small), short).min(most_long)
+    };
     let size = if landscape { Resolution::new(large, small) } else { Resolution::new(small, large) };
     size.unwrap_or(source)
 }
@@ -177,7 +185,10 @@ mod tests {
         let sized = sized(&profile.renditions, size(display), &mut PlanReport::default());
         let from = |at| scale_from(&sized, at, size(display)).unwrap_or_else(|| "source".into());
         let rows = sized.iter().enumerate();
-        rows.map(|(at, rung)| format!("{} {} {} < {}", rung.rendition.name, rung.size, rung.bitrate, from(at))).collect()
+        rows.map(|(at, rung)| {
+            format!("{} {} {} < {}", rung.rendition.name, rung.size, rung.bitrate, from(at))
+        })
+        .collect()
     }
 
     #[test]

@@ -51,12 +51,16 @@ pub(super) fn choose<'a>(
     let video = first("video", videos.collect(), &platform.decode, platform, report).map_err(input)?;
     let audio = match spec.profile.audio {
         AudioPolicy::First => first("audio", audios.collect(), &platform.decode_audio, platform, report)
-            .map_err(|reason| input(format!("{reason}; or leave the sound out with `audio = \"none\"` in the profile")))?,
+            .map_err(|reason| {
+                input(format!("{reason}; or leave the sound out with `audio = \"none\"` in the profile"))
+            })?,
         AudioPolicy::None => None,
     };
     match (video, audio) {
         (None, None) if !info.audio.is_empty() && spec.profile.audio == AudioPolicy::None => {
-            return Err(input("it has no video, and the profile wants no sound: nothing is left to make".to_owned()));
+            return Err(input(
+                "it has no video, and the profile wants no sound: nothing is left to make".to_owned(),
+            ));
         }
         (None, None) => {
             let reason = "it has neither a picture nor a sample of sound; check the file in a player";
@@ -68,7 +72,8 @@ pub(super) fn choose<'a>(
         _ => {}
     }
     if !info.other.is_empty() {
-        report.add(Reason::OtherTracks { kinds: info.other.iter().map(|track| track.kind.clone()).collect() });
+        report
+            .add(Reason::OtherTracks { kinds: info.other.iter().map(|track| track.kind.clone()).collect() });
     }
     Ok(Tracks { video, audio })
 }
@@ -108,7 +113,10 @@ fn first<'a, T>(
     Ok(Some(used.track))
 }
 
-fn passed_over<'b, 'a: 'b, T: 'a>(candidates: impl Iterator<Item = &'b Candidate<'a, T>>, report: &mut PlanReport) {
+fn passed_over<'b, 'a: 'b, T: 'a>(
+    candidates: impl Iterator<Item = &'b Candidate<'a, T>>,
+    report: &mut PlanReport,
+) {
     for Candidate { pad, codec, empty, .. } in candidates {
         let (pad, codec) = ((*pad).to_owned(), (*codec).to_owned());
         report.add(Reason::TrackPassedOver { pad, codec, empty: *empty });

@@ -4,5 +4,5 @@
 mod muxed;
 mod plans;
 mod playlist;
-mod segment;
 mod run;
+mod segment;
