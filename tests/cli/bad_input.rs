@@ -59,7 +59,11 @@ fn a_video_without_pictures_is_refused() {
 #[test]
 fn a_video_that_ends_early_fails_or_is_published_as_far_as_it_goes() {
     let dir = tempfile::tempdir().unwrap();
-    let whole = made(dir.path(), "whole.mp4", &["-i", &clip("gopro-karma.mp4"), "-c", "copy", "-movflags", "+faststart"]);
+    let whole = made(
+        dir.path(),
+        "whole.mp4",
+        &["-i", &clip("gopro-karma.mp4"), "-c", "copy", "-movflags", "+faststart"],
+    );
     let bytes = std::fs::read(whole).unwrap();
     let input = dir.path().join("cut.mp4");
     std::fs::write(&input, &bytes[..bytes.len() * 6 / 10]).unwrap();
@@ -78,7 +82,8 @@ fn a_video_that_ends_early_fails_or_is_published_as_far_as_it_goes() {
 #[test]
 fn sound_alone_makes_an_audio_ladder() {
     let dir = tempfile::tempdir().unwrap();
-    let input = made(dir.path(), "sound.mp4", &["-i", &clip("gopro-karma.mp4"), "-t", "4", "-vn", "-c:a", "copy"]);
+    let input =
+        made(dir.path(), "sound.mp4", &["-i", &clip("gopro-karma.mp4"), "-t", "4", "-vn", "-c:a", "copy"]);
     let out = dir.path().join("out");
     finish(run(&input, &out, &QUICK)).succeeded();
     let count = crate::support::segments(&crate::support::renditions(&out)[0]).len();
@@ -105,7 +110,8 @@ fn tiny_and_odd_sizes_are_made_even() {
         let options = ["--rung", "own:source:200k:32k", "--segment", "1s", "--preset", "ultrafast", "--json"];
         let finished = finish(run(&input, &out, &options)).succeeded();
         is_finished(&out, 2);
-        let planned: serde_json::Value = serde_json::from_str(finished.stdout.lines().next().unwrap()).unwrap();
+        let planned: serde_json::Value =
+            serde_json::from_str(finished.stdout.lines().next().unwrap()).unwrap();
         for side in ["width", "height"] {
             assert_eq!(planned["rungs"][0][side].as_u64().map(|side| side % 2), Some(0), "{planned}");
         }

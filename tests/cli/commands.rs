@@ -21,7 +21,8 @@ fn usage_errors_exit_with_two() {
         let finished = finish(transcode(line));
         assert_eq!(finished.code(), Some(2), "{finished:#?}");
     }
-    finish(transcode(["plan", &small(), "--profile", "nonsense"])).failed_in_one_line(2, &["nonsense", "abr"]);
+    finish(transcode(["plan", &small(), "--profile", "nonsense"]))
+        .failed_in_one_line(2, &["nonsense", "abr"]);
     finish(transcode(["plan", &small(), "--platform", "nonsense"])).failed_in_one_line(2, &["software"]);
     finish(transcode(["--config", "/does/not/exist.toml", "probe", &small()]))
         .failed_in_one_line(2, &["/does/not/exist.toml"]);

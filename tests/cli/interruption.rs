@@ -1,8 +1,8 @@
 //! Ctrl-C and SIGTERM.
 
 use crate::support::{
-    Running, finish, is_finished, is_not_finished, lives, long_job, playlists, renditions, segments, transcode,
-    until_playable,
+    Running, finish, is_finished, is_not_finished, lives, long_job, playlists, renditions, segments,
+    transcode, until_playable,
 };
 use std::time::{Duration, Instant};
 

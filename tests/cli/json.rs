@@ -56,7 +56,8 @@ fn a_failure_is_an_object_with_the_exit_code_and_the_chain() {
         assert_eq!(failed["kind"], "input");
         let line = finished.stderr.strip_prefix("error: ").expect("told on stderr as well").trim_end();
         assert_eq!(failed["message"], line);
-        let chain: Vec<&str> = failed["chain"].as_array().expect("a chain").iter().filter_map(Value::as_str).collect();
+        let chain: Vec<&str> =
+            failed["chain"].as_array().expect("a chain").iter().filter_map(Value::as_str).collect();
         assert_eq!(chain.join(": "), line);
     }
 }

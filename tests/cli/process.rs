@@ -1,6 +1,8 @@
 //! The graph's own process: its death, its silence, its environment.
 
-use crate::support::{Running, finish, is_finished, is_not_finished, lives, long_job, send, transcode, until, until_playable};
+use crate::support::{
+    Running, finish, is_finished, is_not_finished, lives, long_job, send, transcode, until, until_playable,
+};
 use std::path::Path;
 
 /// A long job with its first segments playable.

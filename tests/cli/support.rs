@@ -236,8 +236,20 @@ pub(crate) fn long_job(output: &Path) -> Vec<String> {
     let input = fetched("big-buck-bunny-1080p.mp4");
     let output = output.to_str().expect("UTF-8");
     let all = [
-        "run", &input, "--output", output, "--end", "20", "--segment", "1s", "--preset", "medium", "--rung",
-        "high:720:3M:96k", "--rung", "low:240:300k:64k",
+        "run",
+        &input,
+        "--output",
+        output,
+        "--end",
+        "20",
+        "--segment",
+        "1s",
+        "--preset",
+        "medium",
+        "--rung",
+        "high:720:3M:96k",
+        "--rung",
+        "low:240:300k:64k",
     ];
     all.iter().map(|&word| word.to_owned()).collect()
 }
@@ -316,7 +328,8 @@ pub(crate) fn is_not_finished(output: &Path) {
 /// All media playlists below a destination.
 pub(crate) fn playlists(output: &Path) -> Vec<PathBuf> {
     let all = files(output).into_iter();
-    all.filter(|path| path.extension().is_some_and(|end| end == "m3u8") && !path.ends_with("master.m3u8")).collect()
+    all.filter(|path| path.extension().is_some_and(|end| end == "m3u8") && !path.ends_with("master.m3u8"))
+        .collect()
 }
 
 /// All files below a directory that may not be there.

@@ -37,6 +37,8 @@
 
 mod aws;
 mod layer;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(crate) use value::is_loopback;

@@ -84,7 +84,10 @@ fn in_branch(thread: &str, rung: &str) -> bool {
 
 /// Ticks of CPU of the whole process so far.
 fn process() -> u64 {
-    std::fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text)).map_or(0, |(_, ticks)| ticks)
+    std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|text| parse(&text))
+        .map_or(0, |(_, ticks)| ticks)
 }
 
 /// Name and ticks of every thread of the process.

@@ -94,8 +94,7 @@ pub fn run(
         }
         events(event);
     };
-    let chunk_run =
-        ChunkRun { plan, chunk, platform, source, sink, events: &watched, cancel, stall: STALL };
+    let chunk_run = ChunkRun { plan, chunk, platform, source, sink, events: &watched, cancel, stall: STALL };
     let result = run_chunk(&chunk_run);
     match result {
         Ok(mut report) => {

@@ -295,10 +295,8 @@ fn stranger(plan: &Plan, sink: &dyn Sink, cancel: &Cancel) -> Result<Option<Stri
 
 fn refuse_other_plan(plan: &Plan, stored: &[u8], sink: &dyn Sink) -> Result<(), Error> {
     let advice = "choose another destination, or give --overwrite to replace it";
-    let occupied = |what: String| Error::Occupied {
-        location: sink.location(),
-        reason: format!("{what}; {advice}"),
-    };
+    let occupied =
+        |what: String| Error::Occupied { location: sink.location(), reason: format!("{what}; {advice}") };
     let stored = Plan::from_json(stored)
         .map_err(|error| occupied(format!("its plan.json cannot be used ({})", error.chain())))?;
     if stored == *plan {
@@ -310,7 +308,12 @@ fn refuse_other_plan(plan: &Plan, stored: &[u8], sink: &dyn Sink) -> Result<(), 
         .iter()
         .take(DIFFERENCES)
         .map(|difference| {
-            format!("{} is {} there and {} here", difference.path, text(&difference.left), text(&difference.right))
+            format!(
+                "{} is {} there and {} here",
+                difference.path,
+                text(&difference.left),
+                text(&difference.right)
+            )
         })
         .collect();
     if differences.len() > DIFFERENCES {
@@ -331,7 +334,9 @@ fn clear(plan: &Plan, stored: Option<&[u8]>, sink: &dyn Sink, cancel: &Cancel) -
     remove(vec![keys::MASTER.to_owned()])?;
     let distinct = |keys: BTreeSet<String>| keys.into_iter().collect::<Vec<_>>();
     let of_rungs = |of: &dyn Fn(&Plan, &str) -> Vec<String>| {
-        distinct(plans.iter().flat_map(|plan| plan.rungs.iter().flat_map(|rung| of(plan, &rung.name))).collect())
+        distinct(
+            plans.iter().flat_map(|plan| plan.rungs.iter().flat_map(|rung| of(plan, &rung.name))).collect(),
+        )
     };
     remove(of_rungs(&|plan, rung| vec![plan.playlist_key(rung)]))?;
     remove(vec![keys::REPORT.to_owned()])?;

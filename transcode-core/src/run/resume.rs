@@ -48,8 +48,7 @@ pub(super) fn look(plan: &Plan, sink: &dyn Sink, cancel: &Cancel) -> Result<Foun
         let chunk = missing(plan, &rows, thumbnail_is_missing(plan, tells, sink, cancel)?);
         return Ok(Found::Unfinished { rows, chunk });
     };
-    let mut rows: Rows =
-        report.rungs.iter().map(|rung| (rung.rung.clone(), rung.segments.clone())).collect();
+    let mut rows: Rows = report.rungs.iter().map(|rung| (rung.rung.clone(), rung.segments.clone())).collect();
     if tells {
         let all = |rows: &Rows| rows.values().map(Vec::len).sum::<usize>();
         let before = all(&rows);
@@ -103,7 +102,8 @@ fn confirm(plan: &Plan, rows: &mut Rows, sink: &dyn Sink, cancel: &Cancel) -> Re
         let good = |(row, size): &(&mut SegmentRow, Option<u64>)| {
             size.is_some_and(|size| size > 0 && row.bytes.is_none_or(|known| known == size))
         };
-        let confirmed = rows.iter_mut().zip(sizes).take_while(good).map(|(row, size)| row.bytes = size).count();
+        let confirmed =
+            rows.iter_mut().zip(sizes).take_while(good).map(|(row, size)| row.bytes = size).count();
         rows.truncate(confirmed);
     }
     Ok(())

@@ -340,7 +340,8 @@ fn notes(plan: &Plan, reports: &[ChunkReport], truncated: Option<Truncated>) -> 
     }
     if let Some(audio) = plan.audio_encodes().first() {
         let silence = reports.iter().map(|report| report.silence).sum::<u64>();
-        let seconds = i64::try_from(silence).ok().and_then(|samples| MediaTime::new(samples, audio.sample_rate));
+        let seconds =
+            i64::try_from(silence).ok().and_then(|samples| MediaTime::new(samples, audio.sample_rate));
         if let Some(seconds) = seconds.filter(|seconds| *seconds > half_a_second()) {
             notes.push(format!("{} s of silence stand where the source has no sound", secs(seconds)));
         }

@@ -7,7 +7,17 @@ use std::ffi::OsString;
 
 /// Passed by name.
 const NAMES: [&str; 12] = [
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "DISPLAY",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "DISPLAY",
     "WAYLAND_DISPLAY",
 ];
 
@@ -68,7 +78,9 @@ mod tests {
         ] {
             assert!(!passes(name), "{name}");
         }
-        for name in ["PATH", "HOME", "GST_PLUGIN_PATH", "GST_REGISTRY", "RUST_LOG", "LD_LIBRARY_PATH", "LC_ALL"] {
+        for name in
+            ["PATH", "HOME", "GST_PLUGIN_PATH", "GST_REGISTRY", "RUST_LOG", "LD_LIBRARY_PATH", "LC_ALL"]
+        {
             assert!(passes(name), "{name}");
         }
     }

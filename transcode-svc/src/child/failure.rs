@@ -93,9 +93,7 @@ impl From<SourceError> for SourceFailure {
             SourceError::Unavailable { uri, offset, reason } => Self::Unavailable { uri, offset, reason },
             SourceError::Changed { uri, reason } => Self::Changed { uri, reason },
             SourceError::Cancelled => Self::Cancelled,
-            other => {
-                Self::Unavailable { uri: "the source".to_owned(), offset: 0, reason: other.to_string() }
-            }
+            other => Self::Unavailable { uri: "the source".to_owned(), offset: 0, reason: other.to_string() },
         }
     }
 }

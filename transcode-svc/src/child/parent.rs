@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use transcode_core::event::ChunkReport;
 use transcode_core::media::MediaInfo;
@@ -87,7 +87,8 @@ fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| machine(format!("the child's answer is not understood: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| machine(format!("the child's answer is not understood: {error}")))
 }
 
 impl Session {
@@ -97,7 +98,10 @@ impl Session {
     /// [`Error::Platform`] where the process or its threads cannot be started.
     pub fn start(settings: &Settings, source: Arc<dyn Source>, cancel: &Cancel) -> Result<Self, Error> {
         let cannot = |error: std::io::Error| {
-            machine(format!("{} cannot be started as the graph's process: {error}", settings.program.display()))
+            machine(format!(
+                "{} cannot be started as the graph's process: {error}",
+                settings.program.display()
+            ))
         };
         let (process, socket) = Process::start(&settings.program, &settings.log).map_err(cannot)?;
         let (identity, size) = (source.identity(), source.size());
@@ -112,7 +116,10 @@ impl Session {
             servers: servers.clone(),
             sender,
         };
-        std::thread::Builder::new().name("child-socket".to_owned()).spawn(move || reader.run()).map_err(cannot)?;
+        std::thread::Builder::new()
+            .name("child-socket".to_owned())
+            .spawn(move || reader.run())
+            .map_err(cannot)?;
         let (stall, cancel, platform) = (settings.stall, cancel.clone(), String::new());
         let session = Self { process, socket, shared, servers, heard, stall, uri, platform, cancel };
         session.say(ToChild::Source { identity, size }, Vec::new());

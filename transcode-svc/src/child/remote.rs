@@ -171,11 +171,20 @@ pub(super) struct SocketSink {
 
 /// An answer that fits no question of its kind: a bug of ours on the other side.
 fn misfit(key: &str, answer: &Answer) -> SinkError {
-    SinkError::Refused { location: key.to_owned(), reason: format!("the answer {answer:?} fits no such call") }
+    SinkError::Refused {
+        location: key.to_owned(),
+        reason: format!("the answer {answer:?} fits no such call"),
+    }
 }
 
 impl Sink for SocketSink {
-    fn create(&self, key: &str, kind: ObjectKind, bytes: &[u8], cancel: &Cancel) -> Result<Created, SinkError> {
+    fn create(
+        &self,
+        key: &str,
+        kind: ObjectKind,
+        bytes: &[u8],
+        cancel: &Cancel,
+    ) -> Result<Created, SinkError> {
         match self.link.call(Call::Create(kind), key, bytes, cancel)? {
             (Answer::New, _) => Ok(Created::New),
             (Answer::Existed, _) => Ok(Created::Existed),

@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use transcode_core::platform::Platform;
 use transcode_core::run::{self, ChunkRequest};
@@ -42,7 +42,9 @@ pub fn work() -> i32 {
     match serve() {
         Ok(never) => never,
         Err(error) => {
-            log::error!("`transcode child` is started by transcode itself, with a socket as its input: {error}");
+            log::error!(
+                "`transcode child` is started by transcode itself, with a socket as its input: {error}"
+            );
             ORPHANED
         }
     }

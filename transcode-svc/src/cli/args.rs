@@ -284,12 +284,14 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 fn positive(text: &str) -> Result<MediaTime, String> {
-    let time: MediaTime = text.parse().map_err(|error: transcode_core::units::UnitError| error.to_string())?;
+    let time: MediaTime =
+        text.parse().map_err(|error: transcode_core::units::UnitError| error.to_string())?;
     if time <= MediaTime::ZERO { Err(format!("{time} is not above zero")) } else { Ok(time) }
 }
 
 fn not_negative(text: &str) -> Result<MediaTime, String> {
-    let time: MediaTime = text.parse().map_err(|error: transcode_core::units::UnitError| error.to_string())?;
+    let time: MediaTime =
+        text.parse().map_err(|error: transcode_core::units::UnitError| error.to_string())?;
     if time.is_negative() { Err(format!("{time} is below zero")) } else { Ok(time) }
 }
 
@@ -307,7 +309,8 @@ mod tests {
     fn every_commands_long_help_has_an_example_and_the_exit_codes() {
         let mut command = Args::command();
         command.build();
-        for sub in command.get_subcommands_mut().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        for sub in command.get_subcommands_mut().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+        {
             let help = sub.render_long_help().to_string();
             assert!(help.contains("130  interrupted"), "{}", sub.get_name());
             assert!(help.contains(&format!("transcode {}", sub.get_name())), "{}", sub.get_name());

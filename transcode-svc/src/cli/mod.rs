@@ -43,7 +43,10 @@ pub fn main() -> ExitCode {
         output::failed(&error);
     }
     let goes_on = matches!((&args.command, &error), (Command::Run(_), Error::Interrupted));
-    exit::fail(&error, if goes_on { "; what is stored stays, the same command goes on from there" } else { "" })
+    exit::fail(
+        &error,
+        if goes_on { "; what is stored stays, the same command goes on from there" } else { "" },
+    )
 }
 
 /// What all commands have in common.
@@ -74,7 +77,9 @@ impl Context {
             Command::Probe(probe) => probe::probe(self, probe),
             Command::Plan(plan) => plan::plan(self, plan),
             Command::Run(run) => run::run(self, run),
-            Command::Profiles(named) => profiles::show(named.name.as_deref()).map(|text| output::to_stdout(&text)),
+            Command::Profiles(named) => {
+                profiles::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
+            }
             Command::Platforms(named) => {
                 platforms::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }
@@ -110,8 +115,10 @@ impl Context {
 /// with it.
 fn listen_to_signals(cancel: &Cancel) -> Result<(), Error> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let cannot =
-        |error: std::io::Error| Error::Platform { platform: "host".to_owned(), reason: format!("signals: {error}") };
+    let cannot = |error: std::io::Error| Error::Platform {
+        platform: "host".to_owned(),
+        reason: format!("signals: {error}"),
+    };
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot)?;
     let cancel = cancel.clone();
     let listen = move || {

@@ -68,7 +68,9 @@ fn opening(dir: &Path, url: &str, hls_js: bool) -> String {
         text.push_str(&format!("\n  {url}{key}{there}"));
     }
     if !hls_js {
-        text.push_str("\n  without hls.js: the page plays where the browser itself can, or give --hls-js FILE");
+        text.push_str(
+            "\n  without hls.js: the page plays where the browser itself can, or give --hls-js FILE",
+        );
     }
     text.push_str("\n  Ctrl-C ends it");
     text
@@ -81,9 +83,10 @@ fn hls_js(named: Option<&Path>) -> Result<Option<String>, Error> {
         None if Path::new(HLS_JS).exists() => PathBuf::from(HLS_JS),
         None => return Ok(None),
     };
-    std::fs::read_to_string(&path)
-        .map(Some)
-        .map_err(|error| Error::Config { what: format!("--hls-js {}", path.display()), reason: error.to_string() })
+    std::fs::read_to_string(&path).map(Some).map_err(|error| Error::Config {
+        what: format!("--hls-js {}", path.display()),
+        reason: error.to_string(),
+    })
 }
 
 fn router(dir: &Path, hls_js: Option<String>) -> Router {

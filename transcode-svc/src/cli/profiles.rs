@@ -96,7 +96,9 @@ fn clip(choice: &Choice) -> Result<Clip, Error> {
         let what = if choice.duration.is_some() { "--duration" } else { "--end" };
         return Err(Error::Config {
             what: what.to_owned(),
-            reason: format!("the clip would end at {end} and begin at {begin}; it must end later than it begins"),
+            reason: format!(
+                "the clip would end at {end} and begin at {begin}; it must end later than it begins"
+            ),
         });
     }
     Ok(Clip { start, end })
@@ -155,7 +157,8 @@ mod tests {
 
     #[test]
     fn rungs_given_by_hand_replace_the_ladder() {
-        let profile = spec(&["--rung", "a:240:300k:64k", "--rung", "b:source:1M:64k"]).expect("a job").profile;
+        let profile =
+            spec(&["--rung", "a:240:300k:64k", "--rung", "b:source:1M:64k"]).expect("a job").profile;
         let names: Vec<_> = profile.renditions.iter().map(|rendition| rendition.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let error = spec(&["--profile", "match", "--rung", "a:240:1M:64k", "--rung", "b:120:1M:64k"])

@@ -154,7 +154,8 @@ fn what_is_stored_is_not_made_again() {
     // Both rungs' first segments and their playlists: everything up to the fifth change.
     let broken: Arc<dyn Sink> = Arc::new(Breaks::after(store.clone(), 6));
     attempt(&plan, &broken, false).unwrap_err();
-    let Opened::Resume(publisher) = Publisher::open(plan.clone(), memory(&store), false, &Cancel::new()).unwrap()
+    let Opened::Resume(publisher) =
+        Publisher::open(plan.clone(), memory(&store), false, &Cancel::new()).unwrap()
     else {
         panic!("two segments are there")
     };
@@ -201,7 +202,8 @@ fn a_finished_job_with_a_lost_or_cut_segment_is_made_whole() {
         if cut {
             store.create("180p/00001.ts", ObjectKind::Segment, b"half", &cancel).unwrap();
         }
-        let Opened::Resume(publisher) = Publisher::open(plan.clone(), memory(&store), false, &cancel).unwrap()
+        let Opened::Resume(publisher) =
+            Publisher::open(plan.clone(), memory(&store), false, &cancel).unwrap()
         else {
             panic!("a segment is missing")
         };

@@ -73,7 +73,11 @@ const FAULTS: [Fault; 17] = [
         },
         "segment 0 has 181 of 180",
     ),
-    ("an audio packet lost in a muxer", |r| r.rungs[0].segments[2].audio_packets -= 1, "audio packets are in"),
+    (
+        "an audio packet lost in a muxer",
+        |r| r.rungs[0].segments[2].audio_packets -= 1,
+        "audio packets are in",
+    ),
     (
         "an audio packet lost in an encoder",
         |r| {

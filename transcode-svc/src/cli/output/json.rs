@@ -47,7 +47,8 @@ fn write(object: &Value) {
 
 /// `{"event": name, …}` with the fields of `data`.
 fn event(name: &str, data: &impl Serialize) {
-    let mut object = serde_json::to_value(data).unwrap_or_else(|error| json!({ "unwritable": error.to_string() }));
+    let mut object =
+        serde_json::to_value(data).unwrap_or_else(|error| json!({ "unwritable": error.to_string() }));
     if let Value::Object(fields) = &mut object {
         fields.insert("event".to_owned(), name.into());
     }

@@ -38,9 +38,14 @@ impl Output for Lines {
         }
         *last = Some((snapshot.elapsed, percent));
         let eta = snapshot.eta.map(|eta| format!(", {} to go", clock(eta))).unwrap_or_default();
-        let rungs = snapshot.rungs.iter().map(|rung| format!("{} {}/{}", rung.rung, rung.playable, rung.segments));
+        let rungs =
+            snapshot.rungs.iter().map(|rung| format!("{} {}/{}", rung.rung, rung.playable, rung.segments));
         let rungs: Vec<String> = rungs.collect();
-        log::info!("{percent:.0} %, {:.2}× realtime{eta}; playable segments: {}", snapshot.speed, rungs.join(", "));
+        log::info!(
+            "{percent:.0} %, {:.2}× realtime{eta}; playable segments: {}",
+            snapshot.speed,
+            rungs.join(", ")
+        );
     }
 
     fn segment(&self, key: &str, facts: &SegmentFacts) {

@@ -90,14 +90,17 @@ impl End<'_> {
         };
         if let Some(cut) = &self.report.truncated {
             let (there, all) = (clock(cut.decoded.as_secs_f64()), clock(cut.planned.as_secs_f64()));
-            text.push_str(&format!("  the source ends after {there} of {all}; published as far as it goes\n"));
+            text.push_str(&format!(
+                "  the source ends after {there} of {all}; published as far as it goes\n"
+            ));
         }
         let width = self.report.rungs.iter().map(|rung| rung.rung.len()).max().unwrap_or(0);
         for rung in &self.report.rungs {
             let measured = rung.bandwidth.map_or_else(
                 || "bit rate unknown: the store tells no sizes".to_owned(),
                 |measured| {
-                    let (average, peak) = (measured.average.bits_per_second(), measured.peak.bits_per_second());
+                    let (average, peak) =
+                        (measured.average.bits_per_second(), measured.peak.bits_per_second());
                     format!("{:>12} on average, {} at most", bit_rate(average), bit_rate(peak))
                 },
             );
