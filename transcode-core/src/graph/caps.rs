@@ -120,7 +120,8 @@ fn video(structure: &gst::StructureRef, codec: String) -> VideoFacts {
     let aspect = structure.get::<gst::Fraction>("pixel-aspect-ratio").ok();
     let aspect = aspect.and_then(|f| u32::try_from(f.numer()).ok().zip(u32::try_from(f.denom()).ok()));
     let rate = structure.get::<gst::Fraction>("framerate").ok();
-    let rate = rate.and_then(|f| FrameRate::new(u32::try_from(f.numer()).ok()?, u32::try_from(f.denom()).ok()?));
+    let rate =
+        rate.and_then(|f| FrameRate::new(u32::try_from(f.numer()).ok()?, u32::try_from(f.denom()).ok()?));
     let (bit_depth, chroma) = sampling(structure, &codec);
     VideoFacts {
         profile: structure.get::<String>("profile").ok(),
@@ -191,7 +192,8 @@ fn colour(structure: &gst::StructureRef) -> Colour {
     let colorimetry = structure.get::<&str>("colorimetry").unwrap_or_default();
     // The names of these transfer functions came after the oldest GStreamer that this is built for;
     // the texts are understood wherever they are known.
-    let transfer = |text: &str| text.parse::<gst_video::VideoColorimetry>().ok().map(|found| found.transfer());
+    let transfer =
+        |text: &str| text.parse::<gst_video::VideoColorimetry>().ok().map(|found| found.transfer());
     let range_kind = match transfer(colorimetry) {
         None => DynamicRange::Sdr,
         told if told == transfer("bt2100-hlg") => DynamicRange::Hlg,

@@ -224,7 +224,8 @@ impl Notes {
         }
         note.seen.buffers += 1;
         let stamp = buffer.pts().or(buffer.dts());
-        let shown = note.segment.as_ref().zip(stamp).and_then(|(segment, stamp)| segment.to_stream_time(stamp));
+        let shown =
+            note.segment.as_ref().zip(stamp).and_then(|(segment, stamp)| segment.to_stream_time(stamp));
         let Some(shown) = shown.and_then(|time| i64::try_from(time.nseconds()).ok()) else { return };
         note.at = note.at.max(shown);
         // What is looked at must not depend on how soon the driver notices that it is enough.
@@ -351,14 +352,18 @@ impl<'a> Driver<'a> {
 
     /// Run until every track is known.
     fn until_known(&self) -> Result<(), Error> {
-        let bus = self.pipeline.bus().ok_or_else(|| platform_error(self.wanted.platform, "a pipeline has no bus"))?;
+        let bus = self
+            .pipeline
+            .bus()
+            .ok_or_else(|| platform_error(self.wanted.platform, "a pipeline has no bus"))?;
         let started = self.pipeline.set_state(gst::State::Playing);
         let mut watch = Standstill::new();
         loop {
             if self.wanted.cancel.is_cancelled() {
                 return Err(Error::Interrupted);
             }
-            if let Some(message) = bus.timed_pop_filtered(clock(TICK), &[gst::MessageType::Error, gst::MessageType::Eos])
+            if let Some(message) =
+                bus.timed_pop_filtered(clock(TICK), &[gst::MessageType::Error, gst::MessageType::Eos])
             {
                 return match message.view() {
                     gst::MessageView::Error(error) => self.blame(error),
@@ -389,7 +394,8 @@ impl<'a> Driver<'a> {
         let furthest = state.tracks.iter().map(|note| note.at).max().unwrap_or(0);
         let all = state.tracks.iter().all(|note| note.known(self.wanted.look));
         let found = state.tracks.iter().any(|note| !matches!(note.seen.facts, Facts::Other(_)));
-        let first = state.tracks.iter().filter_map(|note| note.seen.times.first()).min().copied().unwrap_or(0);
+        let first =
+            state.tracks.iter().filter_map(|note| note.seen.times.first()).min().copied().unwrap_or(0);
         let ended = !state.tracks.is_empty() && state.tracks.iter().all(|note| note.seen.ended);
         (state.complete && all) || ended || (found && furthest - first >= LATE)
     }
@@ -484,7 +490,14 @@ impl<'a> Driver<'a> {
     fn enter(&self, at: i64) -> bool {
         let at = gst::ClockTime::from_nseconds(at.max(0).unsigned_abs());
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT | gst::SeekFlags::SNAP_BEFORE;
-        let seek = gst::event::Seek::new(1.0, flags, gst::SeekType::Set, at, gst::SeekType::None, gst::ClockTime::NONE);
+        let seek = gst::event::Seek::new(
+            1.0,
+            flags,
+            gst::SeekType::Set,
+            at,
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        );
         for note in &mut self.notes.lock().tracks {
             note.seen.ended = false;
             note.seen.last = None;
@@ -564,14 +577,17 @@ impl Follow {
         if matches!(&facts, Facts::Video(video) if video.codec == "h264") && !chain.is_empty() {
             // In this form the header is in the caps.
             let filter = make(&self.platform.name, "capsfilter")?;
-            let form = gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au");
+            let form =
+                gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au");
             filter.set_property("caps", form.build());
             chain.push(filter);
         }
         chain.push(sink);
         pipeline.add_many(&chain).map_err(|_| wrong("a parser cannot be added"))?;
         gst::Element::link_many(&chain).map_err(|_| wrong("a parser cannot be linked"))?;
-        let pads = |element: &gst::Element| element.static_pad("sink").ok_or_else(|| wrong("an element has no sink pad"));
+        let pads = |element: &gst::Element| {
+            element.static_pad("sink").ok_or_else(|| wrong("an element has no sink pad"))
+        };
         let first = pads(&chain[0])?;
         let last = pads(&chain[chain.len() - 1])?;
         let track = {
@@ -595,7 +611,9 @@ impl Follow {
             let notes = self.notes.clone();
             first.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
                 match info.event().map(|event| event.type_()) {
-                    Some(gst::EventType::Tag) => info.event().into_iter().for_each(|event| notes.event(track, event)),
+                    Some(gst::EventType::Tag) => {
+                        info.event().into_iter().for_each(|event| notes.event(track, event))
+                    }
                     Some(gst::EventType::Caps) => notes.keep_colour_from_parser(track, info),
                     _ => {}
                 }
@@ -603,11 +621,14 @@ impl Follow {
             });
         }
         let notes = self.notes.clone();
-        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
+        let kinds =
+            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
         last.add_probe(kinds, move |_, info| {
             match &info.data {
                 Some(gst::PadProbeData::Buffer(buffer)) => notes.buffer(track, buffer),
-                Some(gst::PadProbeData::BufferList(list)) => list.iter().for_each(|buffer| notes.buffer(track, buffer)),
+                Some(gst::PadProbeData::BufferList(list)) => {
+                    list.iter().for_each(|buffer| notes.buffer(track, buffer))
+                }
                 Some(gst::PadProbeData::Event(event)) => notes.event(track, event),
                 _ => {}
             }
@@ -616,7 +637,8 @@ impl Follow {
         for element in chain.iter().rev() {
             element.sync_state_with_parent().map_err(|_| wrong("a parser does not start"))?;
         }
-        pad.link(&first).map_err(|error| wrong(&format!("the parser of pad {} cannot be linked: {error}", pad.name())))?;
+        pad.link(&first)
+            .map_err(|error| wrong(&format!("the parser of pad {} cannot be linked: {error}", pad.name())))?;
         Ok(())
     }
 }

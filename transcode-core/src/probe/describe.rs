@@ -24,7 +24,8 @@ use std::fmt::Write;
 pub fn describe(info: &MediaInfo) -> String {
     let mut text = info.source.uri.clone();
     let length = info.duration.map_or_else(|| "length unknown".to_owned(), clock);
-    let _never_fails = write!(text, "\n  {}, {length}, {}", container(info.container), bytes(info.source.size));
+    let _never_fails =
+        write!(text, "\n  {}, {length}, {}", container(info.container), bytes(info.source.size));
     for (number, track) in info.video.iter().enumerate() {
         let _never_fails = write!(text, "\n  video {}: {}", number + 1, video(track));
     }

@@ -96,8 +96,11 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
     joiner.join(&mut info);
     if info.video.is_empty() && info.audio.is_empty() {
         let others: Vec<&str> = info.other.iter().map(|track| track.kind.as_str()).collect();
-        let others =
-            if others.is_empty() { String::new() } else { format!(", only tracks of kind {}", others.join(", ")) };
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            format!(", only tracks of kind {}", others.join(", "))
+        };
         let reason = format!("there is neither a video nor an audio track in it{others}");
         return Err(Error::Input { uri: info.source.uri, reason });
     }
@@ -198,7 +201,9 @@ impl Joiner<'_> {
                     )),
                 },
                 Facts::Audio(audio) => info.audio.push(self.audio(seen, audio)),
-                Facts::Other(kind) if self.movie.is_none() => info.other.push(OtherTrack { kind: kind.clone() }),
+                Facts::Other(kind) if self.movie.is_none() => {
+                    info.other.push(OtherTrack { kind: kind.clone() })
+                }
                 Facts::Other(_) => {}
             }
         }
@@ -399,7 +404,9 @@ mod tests {
 
     #[test]
     fn containers_have_the_names_that_platform_files_use() {
-        for container in [Container::Mp4, Container::QuickTime, Container::WebM, Container::MpegTs, Container::Adts] {
+        for container in
+            [Container::Mp4, Container::QuickTime, Container::WebM, Container::MpegTs, Container::Adts]
+        {
             assert_eq!(serde_json::to_value(container).unwrap(), key(container));
         }
     }

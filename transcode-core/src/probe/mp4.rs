@@ -92,7 +92,10 @@ pub(super) fn read(source: &dyn Source, cancel: &Cancel) -> Result<Movie, Error>
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let bytes = read_up_to(source, offset, length, cancel)?;
     if bytes.len() < length {
-        return Err(wrong(format!("the file ends at byte {} although its size says more", offset + bytes.len() as u64)));
+        return Err(wrong(format!(
+            "the file ends at byte {} although its size says more",
+            offset + bytes.len() as u64
+        )));
     }
     parse(&bytes, source.size()).map_err(wrong)
 }
@@ -170,10 +173,9 @@ fn parse(moov: &[u8], file: u64) -> Result<Movie, String> {
     for (_, trak) in boxes(moov).filter(|(name, _)| name == b"trak") {
         match track(trak, mvhd, clock, file, movie.fragmented, &mut movie.remarks) {
             Some(track) => movie.tracks.push(track),
-            None => movie.remarks.push(format!(
-                "track {} of the header is damaged and left out",
-                movie.tracks.len() + 1
-            )),
+            None => movie
+                .remarks
+                .push(format!("track {} of the header is damaged and left out", movie.tracks.len() + 1)),
         }
     }
     if movie.tracks.is_empty() {
@@ -198,7 +200,8 @@ fn track(
     let stbl = find_path(mdia, &[b"minf", b"stbl"])?;
     let long = tkhd.first() == Some(&1);
     let id = be32(tkhd, if long { 20 } else { 12 })?;
-    let format = find(stbl, b"stsd").and_then(|stsd| stsd.get(12..16)?.first_chunk()).copied().unwrap_or(*b"\0\0\0\0");
+    let format =
+        find(stbl, b"stsd").and_then(|stsd| stsd.get(12..16)?.first_chunk()).copied().unwrap_or(*b"\0\0\0\0");
     let edits = find_path(trak, &[b"edts", b"elst"]).map(|elst| edits(elst, remarks)).unwrap_or_default();
     let mdhd_long = mdhd.first() == Some(&1);
     let clock = be32(mdhd, if mdhd_long { 20 } else { 12 }).filter(|clock| *clock > 0)?;
@@ -263,7 +266,8 @@ fn language(code: u16) -> Option<String> {
         return (code == 0).then(|| "eng".to_owned());
     }
     let letters = [code >> 10 & 31, code >> 5 & 31, code & 31];
-    let text: String = letters.iter().filter_map(|letter| char::from_u32(u32::from(*letter) + 0x60)).collect();
+    let text: String =
+        letters.iter().filter_map(|letter| char::from_u32(u32::from(*letter) + 0x60)).collect();
     (text.chars().all(|letter| letter.is_ascii_lowercase()) && text != "und").then_some(text)
 }
 

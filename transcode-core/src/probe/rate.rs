@@ -36,7 +36,6 @@ const USUAL: [(u32, u32); 22] = [
 /// that nothing plays.
 const MOST: u32 = 240;
 
-
 /// A rate, and whether pictures keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
@@ -72,7 +71,9 @@ where
     }
     let usual = USUAL.iter().filter_map(|(num, den)| FrameRate::new(*num, *den));
     let constant = usual
-        .filter_map(|rate| deviation(steps.clone(), clock, rate, tolerance).map(|deviation| (rate, deviation)))
+        .filter_map(|rate| {
+            deviation(steps.clone(), clock, rate, tolerance).map(|deviation| (rate, deviation))
+        })
         // The first of equals: the likelier.
         .min_by(|(a, x), (b, y)| (x * i128::from(b.num())).cmp(&(y * i128::from(a.num()))));
     if let Some((rate, _)) = constant {
@@ -159,7 +160,8 @@ fn commonest(steps: impl Iterator<Item = Step>) -> (u64, u64) {
             *count = count.saturating_add(step.count);
         }
     }
-    let best = counts.into_iter().filter(|(delta, _)| *delta > 0).max_by_key(|(delta, count)| (*count, *delta));
+    let best =
+        counts.into_iter().filter(|(delta, _)| *delta > 0).max_by_key(|(delta, count)| (*count, *delta));
     best.map_or((0, 1), |(delta, count)| (count, delta))
 }
 
@@ -201,7 +203,8 @@ fn usual_near(rate: FrameRate, fineness: u128) -> FrameRate {
         Some((distance, usual)) if distance * fineness <= 1_000_000_000 => usual,
         _ if rate.den() <= 1_001 => rate,
         _ => {
-            let thousandths = (product(rate.num(), 1_000) + u128::from(rate.den()) / 2) / u128::from(rate.den());
+            let thousandths =
+                (product(rate.num(), 1_000) + u128::from(rate.den()) / 2) / u128::from(rate.den());
             u32::try_from(thousandths).ok().and_then(|num| FrameRate::new(num.max(1), 1_000)).unwrap_or(rate)
         }
     }

@@ -67,7 +67,9 @@ impl<'a> Sizes<'a> {
     fn sum(&self, first: u64, count: u64) -> u64 {
         match self {
             Self::Equal { size, .. } => count.saturating_mul(u64::from(*size)),
-            Self::Listed(_) => (first..first.saturating_add(count)).map(|at| self.one(at)).fold(0, u64::saturating_add),
+            Self::Listed(_) => {
+                (first..first.saturating_add(count)).map(|at| self.one(at)).fold(0, u64::saturating_add)
+            }
         }
     }
 
@@ -247,7 +249,8 @@ impl Samples {
                 sizes.count()
             ));
         }
-        let steps = stts.iter().map(|row| Step { count: row.sample_count.into(), delta: row.sample_delta.into() });
+        let steps =
+            stts.iter().map(|row| Step { count: row.sample_count.into(), delta: row.sample_delta.into() });
         let first = runs(tables, count).map(|run| run.shown(run.first)).min().unwrap_or(0);
         // The last sample of a run ends where the next would begin.
         let end = runs(tables, count).map(|run| run.shown(run.first + run.count)).max().unwrap_or(0);
@@ -273,8 +276,12 @@ fn keys(tables: &mp4parse::Track, count: u64) -> KeyFrames {
         // Without the table every sample is one (§8.6.2).
         return KeyFrames { count, longest_gap: u64::from(count > 0) };
     };
-    let mut numbers: Vec<u64> =
-        table.samples.iter().map(|number| u64::from(*number)).filter(|number| (1..=count).contains(number)).collect();
+    let mut numbers: Vec<u64> = table
+        .samples
+        .iter()
+        .map(|number| u64::from(*number))
+        .filter(|number| (1..=count).contains(number))
+        .collect();
     numbers.sort_unstable();
     numbers.dedup();
     let ends = numbers.iter().skip(1).copied().chain([count + 1]);

@@ -14,7 +14,8 @@ use crate::source::{Source, SourceError};
 const HEAD: usize = 16 * 1024;
 
 /// Names of the containers that are let in, for error texts.
-const ALLOWED: &str = "MP4, QuickTime, Matroska, WebM, MPEG-TS, MPEG-PS, AVI, FLV, Ogg, WAV, MP3, AAC (ADTS) and FLAC";
+const ALLOWED: &str =
+    "MP4, QuickTime, Matroska, WebM, MPEG-TS, MPEG-PS, AVI, FLV, Ogg, WAV, MP3, AAC (ADTS) and FLAC";
 
 /// The container of `source`.
 ///
@@ -288,7 +289,8 @@ fn mpeg_audio_frame(head: &[u8]) -> Option<usize> {
     let index = usize::from(header[2] >> 4);
     let table = if version == 3 { MPEG1.get(layer - 1)? } else { MPEG2.get(usize::from(layer != 1))? };
     let kbits = *table.get(index).filter(|rate| **rate > 0)?;
-    let rate = [44_100, 48_000, 32_000][rate_index] >> (if version == 3 { 0 } else { usize::from(version == 2) + usize::from(version == 0) * 2 });
+    let rate = [44_100, 48_000, 32_000][rate_index]
+        >> (if version == 3 { 0 } else { usize::from(version == 2) + usize::from(version == 0) * 2 });
     let padding = usize::from(header[2] >> 1 & 1);
     Some(match layer {
         1 => (12 * kbits * 1000 / rate + padding) * 4,
@@ -329,9 +331,7 @@ fn known_other(head: &[u8]) -> Option<Found> {
     }
     let after_start = head.strip_prefix(&[0, 0, 0, 1]).or(head.strip_prefix(&[0, 0, 1]));
     match after_start.and_then(|rest| rest.first()) {
-        Some(byte) if byte & 0x80 == 0 && matches!(byte & 0x1f, 7 | 9) => {
-            Some(bare("a bare H.264 stream"))
-        }
+        Some(byte) if byte & 0x80 == 0 && matches!(byte & 0x1f, 7 | 9) => Some(bare("a bare H.264 stream")),
         Some(byte) if byte & 0x80 == 0 && matches!(byte >> 1 & 0x3f, 32 | 33 | 35) => {
             Some(bare("a bare HEVC stream"))
         }

@@ -11,7 +11,8 @@ use transcode_core::units::MediaTime;
 use transcode_core::{Cancel, Error};
 
 /// A test picture and a tone.
-const BOTH: &str = "-f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000";
+const BOTH: &str =
+    "-f lavfi -i testsrc2=size=320x240:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000";
 
 fn software() -> Platform {
     Platform::builtin("software").unwrap()
@@ -65,10 +66,14 @@ fn a_cameras_clips_are_what_ffprobe_says() {
         agrees_with_ffprobe(&path);
         let info = found(&path);
         assert_eq!(info.container, Container::Mp4);
-        let keys = ffprobe(&path, "v:0", "packet=flags").iter().filter(|flags| flags.starts_with('K')).count();
+        let keys =
+            ffprobe(&path, "v:0", "packet=flags").iter().filter(|flags| flags.starts_with('K')).count();
         assert_eq!(info.video[0].key_frames.as_ref().unwrap().count, keys as u64);
         let audio = &info.audio[0];
-        assert_eq!((audio.codec.as_str(), audio.sample_rate, audio.layout.as_str()), ("aac", 48_000, "stereo"));
+        assert_eq!(
+            (audio.codec.as_str(), audio.sample_rate, audio.layout.as_str()),
+            ("aac", 48_000, "stereo")
+        );
         assert_eq!(audio.language.as_deref(), Some("eng"));
         let others: Vec<&str> = info.other.iter().map(|other| other.kind.as_str()).collect();
         assert_eq!(others, ["tmcd", "gpmd", "fdsc"]);
@@ -129,7 +134,11 @@ fn the_same_stream_is_the_same_in_every_container() {
         assert_eq!(video.frame_rate.to_string(), "30000/1001", "{name}");
         assert!(!video.variable_rate && video.scan == Scan::Progressive, "{name}");
         assert_eq!((audio.codec.as_str(), audio.channels, audio.sample_rate), ("aac", 2, 48_000), "{name}");
-        assert!(close(video.duration.unwrap(), 362.0 * 1_001.0 / 30_000.0, 0.002), "{name}: {:?}", video.duration);
+        assert!(
+            close(video.duration.unwrap(), 362.0 * 1_001.0 / 30_000.0, 0.002),
+            "{name}: {:?}",
+            video.duration
+        );
         // An AVI's first audio chunk and FLV's last one are a packet shorter or longer.
         assert!(close(audio.duration.unwrap(), 12.075, 0.025), "{name}: {:?}", audio.duration);
         let told = |streams: &str| number(&ffprobe(&path, streams, "stream=start_time")[0]);
@@ -214,7 +223,8 @@ fn other_codecs_have_the_names_of_the_platform_file() {
 fn coarse_clocks_do_not_make_a_rate_variable() {
     let folder = Folder::new();
     for rate in ["24000/1001", "30000/1001", "60000/1001", "24", "30"] {
-        let source = format!("-f lavfi -i testsrc2=size=160x120:rate={rate} -t 4 -c:v libx264 -preset veryfast");
+        let source =
+            format!("-f lavfi -i testsrc2=size=160x120:rate={rate} -t 4 -c:v libx264 -preset veryfast");
         for name in ["a.mkv", "a.flv", "a.ts", "a.mp4"] {
             let video = &found(&folder.ffmpeg(&source, name)).video[0];
             assert_eq!((video.frame_rate.to_string().as_str(), video.variable_rate), (rate, false), "{name}");
@@ -226,11 +236,17 @@ fn coarse_clocks_do_not_make_a_rate_variable() {
 fn a_variable_rate_is_told_with_the_rate_most_pictures_keep() {
     let folder = Folder::new();
     // Every fifth picture is missing, but for every seventh.
-    let made = [BOTH, "-t 3 -vf select='mod(n,5)+not(mod(n,7))' -fps_mode vfr -c:v libx264 -c:a aac"].join(" ");
+    let made =
+        [BOTH, "-t 3 -vf select='mod(n,5)+not(mod(n,7))' -fps_mode vfr -c:v libx264 -c:a aac"].join(" ");
     let first = folder.ffmpeg(&made, "a.mp4");
     for path in [&folder.ffmpeg(&format!("-i {} -c copy", first.display()), "a.mkv"), &first] {
         let video = &found(path).video[0];
-        assert_eq!((video.frame_rate.to_string().as_str(), video.variable_rate), ("25", true), "{}", path.display());
+        assert_eq!(
+            (video.frame_rate.to_string().as_str(), video.variable_rate),
+            ("25", true),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -251,14 +267,18 @@ fn a_turned_picture_is_shown_turned() {
         };
         assert_eq!(video.rotation, rotation);
         let upright = if rotation == Rotation::Half { "854x480" } else { "480x854" };
-        assert_eq!((video.coded.to_string().as_str(), video.display.to_string().as_str()), ("854x480", upright));
+        assert_eq!(
+            (video.coded.to_string().as_str(), video.display.to_string().as_str()),
+            ("854x480", upright)
+        );
     }
 }
 
 #[test]
 fn high_dynamic_range_is_told_from_the_bitstream_or_the_container() {
     let folder = Folder::new();
-    let picture = "-f lavfi -i testsrc2=size=320x240:rate=25 -t 1 -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le";
+    let picture =
+        "-f lavfi -i testsrc2=size=320x240:rate=25 -t 1 -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le";
     let tags = "-color_primaries bt2020 -color_trc arib-std-b67 -colorspace bt2020nc";
     let hlg = folder.ffmpeg(&format!("{picture} -x265-params log-level=error {tags} -tag:v hvc1"), "hlg.mp4");
     let params = "log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc";
@@ -266,7 +286,10 @@ fn high_dynamic_range_is_told_from_the_bitstream_or_the_container() {
     for (path, kind, name) in [(hlg, DynamicRange::Hlg, "bt2100-hlg"), (pq, DynamicRange::Pq, "bt2100-pq")] {
         let video = &found(&path).video[0];
         assert_eq!((video.colour.range_kind, video.colour.colorimetry.as_str()), (kind, name));
-        assert_eq!((video.bit_depth, video.chroma.as_str(), video.profile.as_deref()), (10, "4:2:0", Some("main-10")));
+        assert_eq!(
+            (video.bit_depth, video.chroma.as_str(), video.profile.as_deref()),
+            (10, "4:2:0", Some("main-10"))
+        );
     }
 }
 
@@ -308,7 +331,8 @@ fn sound_alone_is_described_and_its_cover_left_out() {
         assert_eq!(audio.language.as_deref(), (name == "a.m4a").then_some("deu"), "{name}");
         if matches!(container, Container::Mp4 | Container::Mp3 | Container::Flac) {
             let with = format!("-i {} -i {} -map 0 -map 1 -c copy", path.display(), cover.display());
-            let path = folder.ffmpeg(&format!("{with} -disposition:v attached_pic"), &format!("cover-{name}"));
+            let path =
+                folder.ffmpeg(&format!("{with} -disposition:v attached_pic"), &format!("cover-{name}"));
             let info = found(&path);
             assert_eq!((info.video.len(), info.audio.len()), (0, 1), "{name} with a cover");
         }
@@ -379,7 +403,12 @@ fn a_file_without_its_header_is_refused_with_the_reason() {
 }
 
 /// The place and length of the payload of a box, inside a range of bytes.
-fn payload(bytes: &[u8], inside: std::ops::Range<usize>, name: &[u8], nth: usize) -> Option<std::ops::Range<usize>> {
+fn payload(
+    bytes: &[u8],
+    inside: std::ops::Range<usize>,
+    name: &[u8],
+    nth: usize,
+) -> Option<std::ops::Range<usize>> {
     let mut at = inside.start;
     let mut seen = 0;
     while at + 8 <= inside.end {
@@ -402,7 +431,9 @@ fn empty_track(bytes: &mut [u8], track: usize) {
     for name in [b"mdia", b"minf", b"stbl"] {
         inside = payload(bytes, inside, name, 0).unwrap();
     }
-    for (name, count_at) in [(b"stts", 4), (b"ctts", 4), (b"stss", 4), (b"stsc", 4), (b"stco", 4), (b"stsz", 8)] {
+    for (name, count_at) in
+        [(b"stts", 4), (b"ctts", 4), (b"stss", 4), (b"stsc", 4), (b"stco", 4), (b"stsz", 8)]
+    {
         if let Some(table) = payload(bytes, inside.clone(), name, 0) {
             bytes[table.start + count_at..table.start + count_at + 4].fill(0);
         }
@@ -473,7 +504,9 @@ fn garbage_behind_a_magic_is_refused_and_never_hangs() {
         match look(&path) {
             Err(error @ Error::Input { .. }) => assert!(!error.chain().contains('\n'), "{}", error.chain()),
             // A frame or two in the magic are a stream, if a short one.
-            Ok(info) => assert!(matches!(info.container, Container::Mp3 | Container::Adts), "{name}: {info:?}"),
+            Ok(info) => {
+                assert!(matches!(info.container, Container::Mp3 | Container::Adts), "{name}: {info:?}")
+            }
             Err(error) => panic!("{name}: {:?} {}", error.kind(), error.chain()),
         }
     }
@@ -501,7 +534,11 @@ impl Source for Broken {
         if self.waits {
             return Err(SourceError::Cancelled);
         }
-        Err(SourceError::Unavailable { uri: self.identity().uri, offset, reason: "the store is gone".to_owned() })
+        Err(SourceError::Unavailable {
+            uri: self.identity().uri,
+            offset,
+            reason: "the store is gone".to_owned(),
+        })
     }
 }
 

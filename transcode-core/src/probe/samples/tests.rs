@@ -27,15 +27,24 @@ impl Tables {
             head.into_iter().chain(body).flat_map(u32::to_be_bytes).collect()
         };
         let mut stbl = Vec::new();
-        put(&mut stbl, b"stts", &full(self.stts.len(), self.stts.iter().flat_map(|(c, d)| [*c, *d]).collect()));
+        put(
+            &mut stbl,
+            b"stts",
+            &full(self.stts.len(), self.stts.iter().flat_map(|(c, d)| [*c, *d]).collect()),
+        );
         if !self.ctts.is_empty() {
-            let body = self.ctts.iter().flat_map(|(count, offset)| [*count, offset.cast_unsigned()]).collect();
+            let body =
+                self.ctts.iter().flat_map(|(count, offset)| [*count, offset.cast_unsigned()]).collect();
             put(&mut stbl, b"ctts", &full(self.ctts.len(), body));
         }
         if let Some(stss) = &self.stss {
             put(&mut stbl, b"stss", &full(stss.len(), stss.clone()));
         }
-        put(&mut stbl, b"stsc", &full(self.stsc.len(), self.stsc.iter().flat_map(|(c, n)| [*c, *n, 1]).collect()));
+        put(
+            &mut stbl,
+            b"stsc",
+            &full(self.stsc.len(), self.stsc.iter().flat_map(|(c, n)| [*c, *n, 1]).collect()),
+        );
         put(&mut stbl, b"stco", &full(self.stco.len(), self.stco.clone()));
         let wrap = |name: &[u8; 4], inner: &[u8]| {
             let mut out = Vec::new();
@@ -74,7 +83,10 @@ fn an_edit_list_takes_back_what_reordering_delays() {
     assert_eq!((plain.start, plain.end), (seconds(1, 12), seconds(25, 12)));
     let edited = two_seconds().understood(&TEN, &[row(2_000, 2_000)], 10_000);
     assert_eq!((edited.start, edited.end), (MediaTime::ZERO, seconds(2, 1)));
-    assert_eq!(edited.rate.map(|rate| (rate.rate, rate.variable)), FrameRate::new(24, 1).map(|rate| (rate, false)));
+    assert_eq!(
+        edited.rate.map(|rate| (rate.rate, rate.variable)),
+        FrameRate::new(24, 1).map(|rate| (rate, false))
+    );
     assert_eq!(edited.keys, KeyFrames { count: 2, longest_gap: 24 });
     assert_eq!(edited.lost, None);
 }
