@@ -72,7 +72,11 @@ fn awkward_keys_and_sizes_come_back(sink: &dyn Sink) {
         let created = sink.create(key, ObjectKind::Segment, &bytes, &cancel);
         assert_eq!(created.unwrap_or_else(|error| panic!("{key}: {error}")), Created::New, "{key}");
         let back = sink.read(key, &cancel).unwrap_or_else(|error| panic!("{key}: {error}"));
-        assert!(back.as_deref() == Some(&bytes[..]), "{key}: {} bytes came back", back.map_or(0, |b| b.len()));
+        assert!(
+            back.as_deref() == Some(&bytes[..]),
+            "{key}: {} bytes came back",
+            back.map_or(0, |b| b.len())
+        );
         assert_eq!(sink.size_of(key, &cancel).expect("size"), Some(size as u64), "{key}");
         sink.remove(key, &cancel).unwrap_or_else(|error| panic!("{key}: {error}"));
         assert_eq!(sink.read(key, &cancel).expect("read"), None, "{key} was removed");
@@ -82,7 +86,8 @@ fn awkward_keys_and_sizes_come_back(sink: &dyn Sink) {
 fn keys_cannot_leave_the_destination(sink: &dyn Sink) {
     let cancel = Cancel::new();
     for key in ["", "/etc/x", "../x", "a/../x", "a/./x", "a//x", "a/", "line\nbreak", "nul\0"] {
-        let refused = |error: SinkError| assert!(matches!(error, SinkError::Refused { .. }), "{key:?}: {error}");
+        let refused =
+            |error: SinkError| assert!(matches!(error, SinkError::Refused { .. }), "{key:?}: {error}");
         refused(sink.create(key, ObjectKind::Segment, b"x", &cancel).expect_err(key));
         refused(sink.replace(key, ObjectKind::Segment, b"x", &cancel).expect_err(key));
         refused(sink.read(key, &cancel).expect_err(key));
@@ -109,11 +114,19 @@ pub(crate) fn of_many_at_once_exactly_one_is_new(sink: &dyn Sink) {
                 })
                 .collect();
             let results = threads.into_iter().map(|thread| thread.join().expect("no panic"));
-            (0..8u8).zip(results).filter(|(_, created)| *created == Created::New).map(|(who, _)| who).collect()
+            (0..8u8)
+                .zip(results)
+                .filter(|(_, created)| *created == Created::New)
+                .map(|(who, _)| who)
+                .collect()
         });
         assert_eq!(winners.len(), 1, "round {round}: new for {winners:?}");
         let stored = sink.read(&key, &cancel).expect("read").expect("stored");
-        assert_eq!(stored, vec![winners[0]; 20_000 + usize::from(winners[0])], "the winner's bytes are stored");
+        assert_eq!(
+            stored,
+            vec![winners[0]; 20_000 + usize::from(winners[0])],
+            "the winner's bytes are stored"
+        );
     }
 }
 
@@ -191,7 +204,9 @@ pub(crate) fn source_keeps_its_promises(source: &Arc<dyn Source>, bytes: &[u8]) 
             scope.spawn(move || {
                 let mut random = 0x1234_5678_9ABC_DEF0 ^ thread;
                 for _ in 0..40 {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let offset = (random >> 20) % size;
                     let mut buffer = vec![0; 1 + (random >> 50) as usize];
                     let got = source.read_at(offset, &mut buffer, cancel).expect("read");

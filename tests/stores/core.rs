@@ -1,10 +1,10 @@
 //! The core's own stores: a directory, memory, a file, and the block cache.
 #![allow(clippy::unwrap_used)]
 
-#[path = "conformance.rs"]
-mod conformance;
 #[path = "cache.rs"]
 mod cache;
+#[path = "conformance.rs"]
+mod conformance;
 
 use conformance::{pattern, sink_keeps_its_promises, source_keeps_its_promises};
 use std::path::Path;
@@ -114,8 +114,7 @@ fn a_full_disk_leaves_no_half_object() {
         "trap '' XFSZ; ulimit -f 64; exec {} --ignored --exact a_full_disk_child --nocapture",
         me.display()
     );
-    let output =
-        Command::new("bash").args(["-c", &script]).env("FULL_DISK", dir.path()).output().unwrap();
+    let output = Command::new("bash").args(["-c", &script]).env("FULL_DISK", dir.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran its test");
     assert_eq!(files(dir.path()), ["small.ts"]);

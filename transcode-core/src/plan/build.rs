@@ -3,8 +3,8 @@
 use super::report::{PlanReport, Reason};
 use super::sound::Format;
 use super::{
-    AudioInput, AudioRung, Input, PLAN_VERSION, Plan, Rung, Thumbnail, Timeline, VideoInput, VideoRung, colour, ladder,
-    level, schedule, tracks,
+    AudioInput, AudioRung, Input, PLAN_VERSION, Plan, Rung, Thumbnail, Timeline, VideoInput, VideoRung,
+    colour, ladder, level, schedule, tracks,
 };
 use crate::error::Error;
 use crate::media::{MediaInfo, Scan, VideoTrack};
@@ -71,7 +71,9 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
         input: Input {
             container: info.container,
             video,
-            audio: tracks.audio.map(|audio| AudioInput { pad: audio.pad.clone(), codec: audio.codec.clone() }),
+            audio: tracks
+                .audio
+                .map(|audio| AudioInput { pad: audio.pad.clone(), codec: audio.codec.clone() }),
         },
         timeline,
         rungs,
@@ -91,7 +93,9 @@ fn sound_alone(renditions: &[Rendition], format: Format, report: &mut PlanReport
         let mut capped = PlanReport::default();
         let audio = format.rung(rendition, &mut capped);
         match rungs.iter().find(|(_, other)| *other == audio) {
-            Some((other, _)) => report.about(&rendition.name, Reason::SameSound { instead: other.name.clone() }),
+            Some((other, _)) => {
+                report.about(&rendition.name, Reason::SameSound { instead: other.name.clone() })
+            }
             None => {
                 report.about(&rendition.name, Reason::SoundOnly);
                 report.notes.append(&mut capped.notes);
@@ -236,7 +240,7 @@ impl VideoJob<'_> {
         };
         let level = level::level(&needs).ok_or_else(|| {
             config(format!(
-                "{} at {rate} pictures and {}bit/s a second is beyond H.264 level 6.2; give it a height, \
+                "{} at {rate} pictures a second and {} bit/s is beyond H.264 level 6.2; give it a height, \
                  such as 2160, or fewer bits",
                 rung.size, rung.bitrate
             ))
@@ -258,7 +262,12 @@ impl VideoJob<'_> {
     }
 
     /// A term that the platform's encoder has no word for.
-    fn not_here<'t, T: serde::Serialize + 't>(&self, what: &str, term: &T, known: impl Iterator<Item = &'t T>) -> String {
+    fn not_here<'t, T: serde::Serialize + 't>(
+        &self,
+        what: &str,
+        term: &T,
+        known: impl Iterator<Item = &'t T>,
+    ) -> String {
         let name = |term: &T| match serde_json::to_value(term) {
             Ok(serde_json::Value::String(name)) => name,
             _ => String::new(),

@@ -43,7 +43,8 @@ fn compare(path: &str, left: Option<&Value>, right: Option<&Value>, found: &mut 
     }
     match (left, right) {
         (Some(Value::Object(_) | Value::Array(_)), Some(Value::Object(_) | Value::Array(_))) => {
-            let (left, right) = (left.map(entries).unwrap_or_default(), right.map(entries).unwrap_or_default());
+            let (left, right) =
+                (left.map(entries).unwrap_or_default(), right.map(entries).unwrap_or_default());
             let get = |entries: &[(String, &Value)], key: &str| {
                 entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value).cloned()
             };
@@ -59,7 +60,11 @@ fn compare(path: &str, left: Option<&Value>, right: Option<&Value>, found: &mut 
                 names.join(", ")
             };
             if left.len() == right.len() && order(&left) != order(&right) && same_keys(&left, &right) {
-                found.push(Difference { path: path.to_owned(), left: Some(order(&left)), right: Some(order(&right)) });
+                found.push(Difference {
+                    path: path.to_owned(),
+                    left: Some(order(&left)),
+                    right: Some(order(&right)),
+                });
             }
         }
         _ => found.push(Difference { path: path.to_owned(), left: left.map(text), right: right.map(text) }),

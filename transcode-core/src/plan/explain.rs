@@ -64,7 +64,9 @@ impl Plan {
             (Some(duration), Some(segments)) => {
                 let about = if timeline.open_ended { "about " } else { "" };
                 let duration = seconds(duration);
-                format!("{about}{duration} from {from}, {rate} {what} a second, in {about}{segments} segments of {segment}")
+                format!(
+                    "{about}{duration} from {from}, {rate} {what} a second, in {about}{segments} segments of {segment}"
+                )
             }
             _ => format!("unknown length from {from}, {rate} {what} a second, in segments of {segment}"),
         }
@@ -74,7 +76,17 @@ impl Plan {
         let mut rows = Vec::new();
         let has_video = self.input.video.is_some();
         let head: &[&str] = if has_video {
-            &["rung", "size", "scaled from", "video", "rate control", "encoder", "H.264", "key frames", "audio"]
+            &[
+                "rung",
+                "size",
+                "scaled from",
+                "video",
+                "rate control",
+                "encoder",
+                "H.264",
+                "key frames",
+                "audio",
+            ]
         } else {
             &["rung", "audio"]
         };
@@ -123,7 +135,9 @@ fn sound(audio: &AudioRung) -> String {
 /// Columns side by side, each as wide as its widest cell.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |at: usize| {
+        rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
     for row in rows {

@@ -17,6 +17,9 @@ use std::cmp::Reverse;
 /// The smallest side that x264 takes (tried: 1×1 fails, 2×2 is encoded and plays).
 const SMALLEST: u32 = 2;
 
+/// No rung has fewer bit/s; also the least that a rendition may ask for.
+const LEAST: u64 = 10_000;
+
 /// A rendition that becomes a rung.
 pub(super) struct Sized<'a> {
     pub(super) rendition: &'a Rendition,
@@ -42,12 +45,15 @@ pub(super) fn sized<'a>(
     };
     let mut rungs: Vec<Sized<'a>> = renditions
         .iter()
-        .filter_map(|rendition| size_of(rendition).map(|size| Sized { rendition, size, bitrate: rendition.video }))
+        .filter_map(|rendition| {
+            size_of(rendition).map(|size| Sized { rendition, size, bitrate: rendition.video })
+        })
         .collect();
     let mut notes: Vec<(&str, Vec<Reason>)> =
         rungs.iter().map(|rung| (rung.rendition.name.as_str(), vec![Reason::Kept])).collect();
 
-    let above = || renditions.iter().filter_map(|r| r.height.filter(|lines| *lines > short).map(|lines| (lines, r)));
+    let above =
+        || renditions.iter().filter_map(|r| r.height.filter(|lines| *lines > short).map(|lines| (lines, r)));
     let mut top = rungs.iter().find(|rung| rung.size == source).map(|rung| rung.rendition.name.clone());
     if top.is_none() {
         // The first of equals: the better one.
@@ -55,7 +61,8 @@ pub(super) fn sized<'a>(
             let below = rungs.iter().map(|rung| rung.bitrate).max();
             let fewer = fewer_bits(rendition.video, short, asked);
             let bitrate = below.map_or(fewer, |below| fewer.max(below)).min(rendition.video);
-            let reason = Reason::ClampedToSource { asked, size: source, bitrate_asked: rendition.video, bitrate };
+            let reason =
+                Reason::ClampedToSource { asked, size: source, bitrate_asked: rendition.video, bitrate };
             notes.push((&rendition.name, vec![reason]));
             rungs.push(Sized { rendition, size: source, bitrate });
             top = Some(rendition.name.clone());
@@ -100,7 +107,11 @@ fn scaled(display: Resolution, lines: u32) -> Resolution {
     let (most_long, most_short) =
         if landscape { (source.width(), source.height()) } else { (source.height(), source.width()) };
     let small = nearest_even(u64::from(lines), 1).min(most_short);
-    let large = if small == most_short { most_long } else { nearest_even(long * u64::from(small), short).min(most_long) };
+    let large = if small == most_short {
+        most_long
+    } else {
+        nearest_even(long * u64::from(small), short).min(most_long)
+    };
     let size = if landscape { Resolution::new(large, small) } else { Resolution::new(small, large) };
     size.unwrap_or(source)
 }
@@ -125,7 +136,7 @@ fn fewer_bits(rate: Bitrate, lines: u32, asked: u32) -> Bitrate {
     let square = u128::from(rate.bits_per_second()).pow(2) * cube(lines) / cube(asked).max(1);
     let bits = u64::try_from(square.isqrt()).unwrap_or(u64::MAX).min(rate.bits_per_second());
     let step = if bits >= 100_000 { 10_000 } else { 1_000 };
-    Bitrate::new((bits / step * step).max(1_000)).unwrap_or(rate)
+    Bitrate::new((bits / step * step).max(LEAST)).unwrap_or(rate)
 }
 
 /// The rung to scale rung `at` from; `None` is the source. `rungs` is best first; `parents` holds
@@ -177,7 +188,10 @@ mod tests {
         let sized = sized(&profile.renditions, size(display), &mut PlanReport::default());
         let from = |at| scale_from(&sized, at, size(display)).unwrap_or_else(|| "source".into());
         let rows = sized.iter().enumerate();
-        rows.map(|(at, rung)| format!("{} {} {} < {}", rung.rendition.name, rung.size, rung.bitrate, from(at))).collect()
+        rows.map(|(at, rung)| {
+            format!("{} {} {} < {}", rung.rendition.name, rung.size, rung.bitrate, from(at))
+        })
+        .collect()
     }
 
     #[test]
@@ -225,7 +239,7 @@ mod tests {
         assert_eq!(abr("640x400"), ["480p 640x400 1.52M < source", "360p 576x360 800k < source"]);
         assert_eq!(abr("854x480"), ["480p 854x480 2M < source", "360p 640x360 800k < source"]);
         assert_eq!(abr("160x120"), ["360p 160x120 150k < source"]);
-        assert_eq!(abr("1x1"), ["360p 2x2 1k < source"]);
+        assert_eq!(abr("1x1"), ["360p 2x2 10k < source"]);
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub(super) struct Needs<'a> {
 
 /// The lowest level that takes such a stream; `None` beyond level 6.2.
 pub(super) fn level(needs: &Needs<'_>) -> Option<u8> {
-    let (width, height) = (u64::from(needs.size.width().div_ceil(16)), u64::from(needs.size.height().div_ceil(16)));
+    let (width, height) =
+        (u64::from(needs.size.width().div_ceil(16)), u64::from(needs.size.height().div_ceil(16)));
     let picture = width * height;
     let unit = if needs.profile == HIGH { 1_250 } else { 1_000 };
     let fits = |limits: &&Limits| {
@@ -152,7 +153,9 @@ pub(super) fn reference_pictures(preset: Preset, tune: Tune, tuning: &BTreeMap<S
 /// The fine settings for x264, one by one; a word alone is `1`. Spelt with `-`: x264 takes `_` too.
 fn options(tuning: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
     let text = tuning.get("x264").map(String::as_str).unwrap_or_default();
-    text.split(':').filter(|option| !option.is_empty()).map(|option| option.split_once('=').unwrap_or((option, "1")))
+    text.split(':')
+        .filter(|option| !option.is_empty())
+        .map(|option| option.split_once('=').unwrap_or((option, "1")))
 }
 
 #[cfg(test)]
@@ -214,7 +217,10 @@ mod tests {
                 pictures: 4,
             })
         };
-        assert_eq!((needs(None), needs(Some(17_500_000)), needs(Some(17_500_001))), (Some(31), Some(31), Some(32)));
+        assert_eq!(
+            (needs(None), needs(Some(17_500_000)), needs(Some(17_500_001))),
+            (Some(31), Some(31), Some(32))
+        );
     }
 
     #[test]

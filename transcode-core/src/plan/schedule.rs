@@ -61,7 +61,8 @@ pub(super) fn picture_rate(track: &VideoTrack) -> (FrameRate, Option<Reason>) {
     if source > fastest {
         if !track.variable_rate && source <= rate(FASTEST_CAMERA, 1) {
             let keep_one_of = source.num().div_ceil(source.den() * 60);
-            let divided = source.den().checked_mul(keep_one_of).and_then(|den| FrameRate::new(source.num(), den));
+            let divided =
+                source.den().checked_mul(keep_one_of).and_then(|den| FrameRate::new(source.num(), den));
             let rate = divided.unwrap_or(fastest);
             return (rate, Some(Reason::RateDivided { source, rate, keep_one_of }));
         }
@@ -86,7 +87,8 @@ fn mean(track: &VideoTrack) -> Option<(u128, u128)> {
 
 /// The standard rate for `num / den` pictures a second: the nearest within 1 %, else the next above.
 fn standard(num: u128, den: u128) -> FrameRate {
-    let distance = |(n, d): &(u32, u32)| (u128::from(*n) * den).abs_diff(num * u128::from(*d)) * 1_001 / u128::from(*d);
+    let distance =
+        |(n, d): &(u32, u32)| (u128::from(*n) * den).abs_diff(num * u128::from(*d)) * 1_001 / u128::from(*d);
     let near = STANDARD.iter().min_by_key(|known| distance(known));
     let near = near.filter(|known| distance(known) * 100 <= num * 1_001);
     let above = || STANDARD.iter().find(|(n, d)| u128::from(*n) * den >= num * u128::from(*d));
@@ -105,12 +107,13 @@ pub(super) fn segment_slots(
 ) -> Result<(u32, Vec<u32>), String> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0).max(1);
     let least = count(rate.ceil(target));
-    // Key frames a segment, by rung; none stands further from the next than asked for. Where that
-    // is every picture, any segment will do.
+    // Key frames a segment, by rung, none further from the next than asked for. Where that is every
+    // picture, any segment will do.
     let each: Vec<u64> =
-        key_intervals.iter().map(|key| target.ceil_div(*key).map_or(1, count).min(least)).collect();
+        key_intervals.iter().map(|key| least.div_ceil(count(rate.ceil(*key)).min(least))).collect();
     let common = each.iter().filter(|keys| **keys < least).try_fold(1u64, |all, keys| {
-        Some(all / gcd(all, *keys) * keys).filter(|all| *all <= least)
+        // More than half a segment's slots would make segments half as long again.
+        Some(all / gcd(all, *keys) * keys).filter(|all| *all <= least.div_ceil(2))
     });
     let Some(common) = common else {
         let all: Vec<String> = key_intervals.iter().map(MediaTime::to_string).collect();
@@ -242,7 +245,10 @@ fn check_clip(spec: &JobSpec, stated: Option<MediaTime>) -> Result<(), Error> {
     let clip = spec.clip;
     let negative = |time: Option<MediaTime>| time.filter(|time| time.is_negative());
     if let Some(time) = negative(clip.start).or(negative(clip.end)) {
-        return Err(outside(format!("{} is before the source's beginning; times count from 0", seconds(time))));
+        return Err(outside(format!(
+            "{} is before the source's beginning; times count from 0",
+            seconds(time)
+        )));
     }
     if let (Some(start), Some(end)) = (clip.start, clip.end) {
         if end <= start {
@@ -309,7 +315,9 @@ fn cut_off(
         return Err(input(format!("{what}, and nothing of what is wanted is there; fetch it again")));
     }
     if !of.spec.allow_truncated {
-        return Err(input(format!("{what}; fetch it again, or publish what is there with --allow-truncated")));
+        return Err(input(format!(
+            "{what}; fetch it again, or publish what is there with --allow-truncated"
+        )));
     }
     report.add(Reason::Truncated { missing_bytes, playable, stated });
     Ok(Some(playable))
@@ -326,7 +334,12 @@ fn worth_a_word_at_the_end() -> MediaTime {
 }
 
 /// How the sound lies against the pictures.
-pub(super) fn compare_sound(tracks: &Tracks<'_>, timeline: &Timeline, spec: &JobSpec, report: &mut PlanReport) {
+pub(super) fn compare_sound(
+    tracks: &Tracks<'_>,
+    timeline: &Timeline,
+    spec: &JobSpec,
+    report: &mut PlanReport,
+) {
     let (Some(video), Some(audio)) = (tracks.video, tracks.audio) else { return };
     let whole = timeline.start == video.start;
     let before = video.start - audio.start;
@@ -338,7 +351,9 @@ pub(super) fn compare_sound(tracks: &Tracks<'_>, timeline: &Timeline, spec: &Job
     if late >= worth_a_word() {
         report.add(Reason::SoundBeginsLate { length: length.map_or(late, |length| late.min(length)) });
     }
-    let (Some(sound), Some(length)) = (audio.duration.map(|length| audio.start + length), length) else { return };
+    let (Some(sound), Some(length)) = (audio.duration.map(|length| audio.start + length), length) else {
+        return;
+    };
     let end = timeline.start + length;
     if spec.clip.end.is_none() && sound - end >= worth_a_word_at_the_end() {
         report.add(Reason::SoundAfterPictures { length: sound - end });
@@ -380,7 +395,7 @@ mod tests {
 
     #[test]
     fn key_intervals_without_a_common_segment_are_refused() {
-        let error = slots("24", "6s", &["850ms", "600ms", "500ms"]).expect_err("8, 10 and 12 to a segment fit");
+        let error = slots("24", "6s", &["850ms", "600ms", "500ms"]).expect_err("7, 10 and 12 a segment");
         assert!(error.contains("850ms"), "{error}");
     }
 
@@ -390,8 +405,8 @@ mod tests {
             ("30", "30"),
             ("30000/1001", "30000/1001"),
             ("24", "24"),
-            ("2998/100", "30"),
-            ("2996/100", "30000/1001"),
+            ("2998/100", "30000/1001"),
+            ("2999/100", "30"),
             ("301/10", "30"),
             ("31", "48"),
             ("20", "24000/1001"),

@@ -44,7 +44,8 @@ impl Format {
         let most = if self.channels == 1 { MONO.min(most) } else { most };
         let bitrate = Bitrate::new(asked.bits_per_second().min(most)).unwrap_or(asked);
         if bitrate != asked {
-            report.about(&rendition.name, Reason::AudioRateCapped { asked, bitrate, channels: self.channels });
+            report
+                .about(&rendition.name, Reason::AudioRateCapped { asked, bitrate, channels: self.channels });
         }
         AudioRung { bitrate, sample_rate: self.sample_rate, channels: self.channels }
     }

@@ -128,7 +128,14 @@ pub(super) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, start: Med
             }),
             audio: Some(AudioInput { pad: "audio_0".into(), codec: "aac".into() }),
         },
-        timeline: Timeline { rate: rate(30_000, 1_001), slots, segment_slots, start, open_ended: false, expected: None },
+        timeline: Timeline {
+            rate: rate(30_000, 1_001),
+            slots,
+            segment_slots,
+            start,
+            open_ended: false,
+            expected: None,
+        },
         rungs,
         thumbnail: Some(Thumbnail {
             frame: slots / 10,
