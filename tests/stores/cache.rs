@@ -244,8 +244,9 @@ fn whoever_is_cancelled_leaves_the_others_their_block() {
     wait_until("the second reads for itself", || inner.reads() == 2);
     // A third that only waits ends when it is cancelled, though the block never comes.
     let third = Arc::clone(&cached);
-    let result =
-        ends_soon_after_cancel(Duration::from_millis(50), move |cancel| third.read_at(0, &mut [0; 10], &cancel));
+    let result = ends_soon_after_cancel(Duration::from_millis(50), move |cancel| {
+        third.read_at(0, &mut [0; 10], &cancel)
+    });
     assert!(matches!(result, Err(SourceError::Cancelled)));
     inner.hold(false);
     assert_eq!(waiter.join().unwrap().unwrap(), 10);
