@@ -6,12 +6,13 @@
 //!                └ queue ! parse ! decode ! convert ! resample ! GATE ! tee ─ queue ! aac ! tee ─ queue ─ hlssink2
 //! ```
 
-use super::audio_gate::{self, position_time, AudioGate, AAC_FRAME};
+use super::audio_gate::{self, AAC_FRAME, AudioGate, position_time};
+use super::closing::{self, Role};
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
 use super::init::make;
 use super::scaler::Scaler;
-use super::video_gate::{self, clock, VideoGate};
+use super::video_gate::{self, VideoGate, clock};
 use crate::error::Error;
 use crate::media::Rotation;
 use crate::plan::{AudioInput, AudioRung, Chunk, Plan, Rung, VideoInput, VideoRung};
@@ -21,8 +22,8 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every element whose failure is the input's fault has a name that begins so.
 pub(super) const INPUT: &str = "input-";
@@ -73,7 +74,6 @@ pub(super) struct Parts<'a> {
 
 struct Builder<'a> {
     plan: &'a Plan,
-    chunk: &'a Chunk,
     platform: &'a Platform,
     pipeline: gst::Pipeline,
 }
@@ -81,7 +81,7 @@ struct Builder<'a> {
 /// Build the whole pipeline, in state NULL.
 pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
     let Parts { plan, chunk, platform, source, outputs, watcher, need_earlier, wait_for_seek } = parts;
-    let builder = Builder { plan, chunk, platform, pipeline: gst::Pipeline::new() };
+    let builder = Builder { plan, platform, pipeline: gst::Pipeline::new() };
     builder.pipeline.add(&source).map_err(|_| builder.wrong("the source cannot be added"))?;
     let container = container_key(plan);
     let demuxer = match platform.demux.get(&container) {
@@ -158,8 +158,8 @@ struct AudioRun {
 
 impl AudioRun {
     fn of(plan: &Plan, format: &AudioRung, slots: &std::ops::Range<u64>) -> Self {
-        let packets =
-            format.packets_before(&plan.timeline, slots.start)..format.packets_before(&plan.timeline, slots.end);
+        let packets = format.packets_before(&plan.timeline, slots.start)
+            ..format.packets_before(&plan.timeline, slots.end);
         let begin = packets.start.saturating_sub(AUDIO_PREROLL);
         Self { samples: begin * AAC_FRAME..(packets.end + 1) * AAC_FRAME, packets }
     }
@@ -180,9 +180,7 @@ impl Builder<'_> {
     }
 
     fn link(&self, from: &gst::Element, to: &gst::Element) -> Result<(), Error> {
-        from.link(to).map_err(|_| {
-            self.wrong(&format!("`{}` does not link to `{}`", from.name(), to.name()))
-        })
+        from.link(to).map_err(|_| self.wrong(&format!("`{}` does not link to `{}`", from.name(), to.name())))
     }
 
     fn chain(&self, elements: &[gst::Element]) -> Result<(), Error> {
@@ -230,7 +228,8 @@ impl Builder<'_> {
             chain.push(element);
         }
         let convert = self.add("videoconvert", "convert")?;
-        let colorimetry = self.plan.rungs.iter().find_map(|rung| rung.video.as_ref()).map(|v| v.colorimetry.clone());
+        let colorimetry =
+            self.plan.rungs.iter().find_map(|rung| rung.video.as_ref()).map(|v| v.colorimetry.clone());
         let caps = gst::Caps::builder("video/x-raw").field("format", self.platform.encode.format.as_str());
         let caps = caps.field("colorimetry", colorimetry.unwrap_or_default()).build();
         chain.extend([convert, self.caps("pinned", &caps)?, gate.clone()]);
@@ -253,7 +252,10 @@ impl Builder<'_> {
             let from = match &video.scale_from {
                 None => &tee,
                 Some(name) => tees.get(name.as_str()).ok_or_else(|| {
-                    self.wrong(&format!("rung {} scales from {name}, which is not a rung above it", rung.name))
+                    self.wrong(&format!(
+                        "rung {} scales from {name}, which is not a rung above it",
+                        rung.name
+                    ))
                 })?,
             };
             let name = &rung.name;
@@ -269,8 +271,11 @@ impl Builder<'_> {
             self.pipeline.add(&scaler).map_err(|_| self.wrong("the scaler cannot be added"))?;
             let sized = self.caps(&format!("{name}-size"), &caps)?;
             self.chain(&[from.clone(), queue, scaler, sized.clone()])?;
-            let has_children =
-                self.plan.rungs.iter().any(|r| r.video.as_ref().and_then(|v| v.scale_from.as_ref()) == Some(name));
+            let has_children = self
+                .plan
+                .rungs
+                .iter()
+                .any(|r| r.video.as_ref().and_then(|v| v.scale_from.as_ref()) == Some(name));
             let last = if has_children {
                 let split = self.add("tee", &format!("{name}-split"))?;
                 let queue = self.queue(&format!("{name}-own"), RAW_BUFFERS, 0)?;
@@ -305,9 +310,10 @@ impl Builder<'_> {
             .field("alignment", "au")
             .build();
         let framing = self.caps(&format!("{name}-framing"), &framing)?;
-        let queue = self.queue(&format!("{name}-video"), 0, encoded_bytes(video.bitrate.bits_per_second()))?;
+        let queue =
+            self.queue(&format!("{name}-video"), 0, encoded_bytes(video.bitrate.bits_per_second()))?;
         self.chain(&[from.clone(), encoder.clone(), profile, parse, framing, queue.clone()])?;
-        self.link_request(&queue, sink, "video")?;
+        self.mux(&queue, sink, "video", Role::Cuts)?;
         let counter = counter.clone();
         let pad = encoder.static_pad("src").ok_or_else(|| self.wrong("the encoder has no source pad"))?;
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -322,7 +328,12 @@ impl Builder<'_> {
             .map_err(|_| self.wrong(&format!("`{}` does not link to {pad} of `{}`", from.name(), to.name())))
     }
 
-    fn audio_input(&self, input: &AudioInput, format: &AudioRung, gate: &gst::Element) -> Result<gst::Pad, Error> {
+    fn audio_input(
+        &self,
+        input: &AudioInput,
+        format: &AudioRung,
+        gate: &gst::Element,
+    ) -> Result<gst::Pad, Error> {
         let missing = || self.wrong(&format!("no decoder is named for audio codec `{}`", input.codec));
         let decoder = self.platform.decode_audio.get(&input.codec).ok_or_else(missing)?;
         let mut chain = vec![self.queue(&format!("{INPUT}audio-queue"), 0, COMPRESSED_BYTES)?];
@@ -371,14 +382,16 @@ impl Builder<'_> {
             self.pipeline.add(&encoder).map_err(|_| self.wrong("the encoder cannot be added"))?;
             let split = self.add("tee", &format!("audio-{number}-split"))?;
             self.chain(&[samples.clone(), queue, encoder.clone(), split.clone()])?;
-            let users: Vec<usize> = (0..sinks.len()).filter(|at| self.plan.rungs[*at].audio.as_ref() == Some(audio)).collect();
+            let users: Vec<usize> =
+                (0..sinks.len()).filter(|at| self.plan.rungs[*at].audio.as_ref() == Some(audio)).collect();
             let counters = users.iter().map(|at| packets[*at].clone()).collect();
             self.restamp(&encoder, audio, run, counters)?;
             for at in users {
                 let bytes = encoded_bytes(audio.bitrate.bits_per_second()).max(2 << 20);
                 let queue = self.queue(&format!("{}-audio", self.plan.rungs[at].name), 0, bytes)?;
                 self.link(&split, &queue)?;
-                self.link_request(&queue, &sinks[at], "audio")?;
+                let role = if self.plan.rungs[at].video.is_some() { Role::Follows } else { Role::Cuts };
+                self.mux(&queue, &sinks[at], "audio", role)?;
             }
         }
         Ok(())
@@ -423,6 +436,21 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// One segment and so many half slots more, in nanoseconds.
+    fn segment_time(&self, half_slots: u64) -> u64 {
+        let timeline = &self.plan.timeline;
+        let half = FrameRate::new(timeline.rate.num() * 2, timeline.rate.den()).unwrap_or(timeline.rate);
+        encoder::nanos(half.time_of(u64::from(timeline.segment_slots) * 2 + half_slots))
+    }
+
+    /// Feed a track into its muxer.
+    fn mux(&self, queue: &gst::Element, sink: &gst::Element, pad: &str, role: Role) -> Result<(), Error> {
+        self.link_request(queue, sink, pad)?;
+        let entry = queue.static_pad("sink").ok_or_else(|| self.wrong("a queue has no sink pad"))?;
+        closing::close_last_fragment(&entry, role, gst::ClockTime::from_nseconds(self.segment_time(0) * 3));
+        Ok(())
+    }
+
     fn hls_sink(&self, rung: &Rung, output: &Arc<RungOutput>) -> Result<gst::Element, Error> {
         let sink = self.add("hlssink2", &format!("{}-hls", rung.name))?;
         // The defaults are a live playlist of five, and a delete of every eleventh segment.
@@ -430,19 +458,16 @@ impl Builder<'_> {
         sink.set_property("max-files", 0u32);
         sink.set_property("send-keyframe-requests", false);
         sink.set_property("location", "%05d");
-        // hlssink2 takes whole seconds; the splitter inside takes the plan's exact length. It splits
-        // before a GOP that would end later than this: half a GOP beyond the segment is safe.
-        let timeline = &self.plan.timeline;
-        let gop = rung.video.as_ref().map_or(1, |video| u64::from(video.gop));
-        let rate = FrameRate::new(timeline.rate.num() * 2, timeline.rate.den()).unwrap_or(timeline.rate);
-        let length = encoder::nanos(rate.time_of(u64::from(timeline.segment_slots) * 2 + gop));
         let bin = sink.downcast_ref::<gst::Bin>().ok_or_else(|| self.wrong("hlssink2 is not a bin"))?;
-        let splitter = bin.children().into_iter().find(|child| {
-            child.factory().is_some_and(|factory| factory.name() == "splitmuxsink")
-        });
+        let splitter = bin
+            .children()
+            .into_iter()
+            .find(|child| child.factory().is_some_and(|factory| factory.name() == "splitmuxsink"));
         let splitter = splitter.ok_or_else(|| self.wrong("hlssink2 has no splitmuxsink inside"))?;
-        splitter.set_property("max-size-time", length);
-
+        // hlssink2 takes whole seconds; the splitter inside takes the plan's exact length. It splits
+        // before a GOP whose end would lie later than this: half a picture beyond the segment is
+        // after every GOP of the segment, and before the end of a last GOP of one picture.
+        splitter.set_property("max-size-time", self.segment_time(1));
         let fragments = output.clone();
         sink.connect("get-fragment-stream", false, move |arguments| {
             let location = arguments.get(1).and_then(|value| value.get::<String>().ok());
@@ -470,7 +495,9 @@ fn drop_priming(decoder: &gst::Element) -> Result<(), Error> {
         let segment = pad.sticky_event::<gst::event::Segment>(0);
         let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
         let priming = match (&info.data, segment) {
-            (Some(gst::PadProbeData::Buffer(buffer)), Some(segment)) if segment.time().is_none_or(|t| t.is_zero()) => {
+            (Some(gst::PadProbeData::Buffer(buffer)), Some(segment))
+                if segment.time().is_none_or(|t| t.is_zero()) =>
+            {
                 let end = buffer.pts().zip(buffer.duration()).map(|(pts, duration)| pts + duration);
                 end.zip(segment.start()).is_some_and(|(end, start)| end <= start)
             }

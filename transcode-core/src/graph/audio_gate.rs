@@ -39,7 +39,7 @@ pub(super) struct Settings {
 mod imp {
     use super::*;
 
-    pub struct AudioGate {
+    pub(in crate::graph) struct AudioGate {
         pub(super) sinkpad: gst::Pad,
         pub(super) srcpad: gst::Pad,
         pub(super) settings: OnceLock<Settings>,
@@ -66,7 +66,8 @@ mod imp {
         type ParentType = gst::Element;
 
         fn with_class(class: &Self::Class) -> Self {
-            let template = |name: &str| class.pad_template(name).expect("both templates are registered below");
+            let template =
+                |name: &str| class.pad_template(name).expect("both templates are registered below");
             let sinkpad = gst::Pad::builder_from_template(&template("sink"))
                 .chain_function(|_, parent, buffer| {
                     Self::catch_panic_pad_function(
@@ -75,8 +76,8 @@ mod imp {
                         |gate| gate.chain(buffer),
                     )
                 })
-                .event_function(|pad, parent, event| {
-                    Self::catch_panic_pad_function(parent, || false, |gate| gate.sink_event(pad, event))
+                .event_function(|_, parent, event| {
+                    Self::catch_panic_pad_function(parent, || false, |gate| gate.sink_event(event))
                 })
                 .build();
             let srcpad = gst::Pad::builder_from_template(&template("src")).build();
@@ -162,9 +163,10 @@ mod imp {
                 if state.ended {
                     return Err(gst::FlowError::Eos);
                 }
-                let position = buffer.pts().and_then(|pts| state.segment.to_stream_time_full(pts)).map(|time| {
-                    (MediaTime::from_nanos(signed_nanos(time)) - settings.start).ticks(settings.rate)
-                });
+                let position =
+                    buffer.pts().and_then(|pts| state.segment.to_stream_time_full(pts)).map(|time| {
+                        (MediaTime::from_nanos(signed_nanos(time)) - settings.start).ticks(settings.rate)
+                    });
                 let pieces = state.samples.buffer(position, map.len() / self.frame_bytes());
                 self.take(state, &pieces, &map)?;
                 if state.samples.is_full() { self.end(state) } else { Ok(gst::FlowSuccess::Ok) }
@@ -230,7 +232,7 @@ mod imp {
             Err(gst::FlowError::Eos)
         }
 
-        fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        fn sink_event(&self, event: gst::Event) -> bool {
             match event.view() {
                 gst::EventView::Segment(segment) => {
                     if let Ok(segment) = segment.segment().clone().downcast::<gst::ClockTime>() {
@@ -244,7 +246,8 @@ mod imp {
                 gst::EventView::Eos(_) => {
                     self.with_state(|state| {
                         if state.armed && !state.ended {
-                            let silence = if self.settings().open_ended { None } else { state.samples.finish() };
+                            let silence =
+                                if self.settings().open_ended { None } else { state.samples.finish() };
                             let pieces: Vec<Piece> = silence.into_iter().collect();
                             if self.take(state, &pieces, &[]).is_ok() {
                                 let _end_of_stream = self.end(state);
@@ -253,9 +256,8 @@ mod imp {
                     });
                     true
                 }
-                gst::EventView::StreamStart(_) | gst::EventView::Caps(_) => {
-                    gst::Pad::event_default(pad, Some(&*self.obj()), event)
-                }
+                // Not by the default handler, which keeps caps to itself.
+                gst::EventView::StreamStart(_) | gst::EventView::Caps(_) => self.srcpad.push_event(event),
                 gst::EventView::FlushStop(_) => {
                     self.with_state(|state| {
                         if std::mem::take(&mut state.arm_at_flush) {

@@ -4,25 +4,24 @@
 //! passes events on, watches for standstill, and takes everything down on every way out. Nothing
 //! here is called from a streaming thread.
 
-use super::assemble::{assemble, Assembly, Parts, INPUT};
+use super::assemble::{Assembly, INPUT, Parts, assemble};
 use super::fragments::RungOutput;
-use super::source_element::source_element;
+use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
 use super::video_gate::clock;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
-use crate::media::SourceIdentity;
 use crate::plan::{Chunk, Plan};
 use crate::platform::Platform;
 use crate::sink::Sink;
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::units::{MediaTime, SegmentIndex};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -135,7 +134,7 @@ impl<'a> Driver<'a> {
             None => (None, None),
         };
         let first_picture = Arc::new(AtomicU64::new(0));
-        let source = Arc::new(Watched::new(run.source.clone()));
+        let source = Watched::new(run.source.clone());
         let element = source_element(source.clone(), run.cancel.clone())?;
         let begin = plan.timeline.begin(run.chunk.first) + plan.timeline.start;
         let seek = begin > MediaTime::ZERO;
@@ -191,7 +190,9 @@ impl<'a> Driver<'a> {
     fn until_the_end(&mut self) -> Result<(), Error> {
         let bus = self.assembly.pipeline.bus().ok_or_else(|| self.platform_error("a pipeline has no bus"))?;
         if self.assembly.pipeline.set_state(gst::State::Playing).is_err() {
-            return Err(self.bus_error(&bus).unwrap_or_else(|| self.platform_error("the pipeline does not start")));
+            return Err(self
+                .bus_error(&bus)
+                .unwrap_or_else(|| self.platform_error("the pipeline does not start")));
         }
         let mut activity = Activity::default();
         let mut moved = Instant::now();
@@ -265,7 +266,7 @@ impl<'a> Driver<'a> {
     /// Whose fault an error on the bus is. What the source or the sink said counts more than what
     /// an element made of it.
     fn blame(&self, _bus: &gst::Bus, error: &gst::message::Error) -> Error {
-        if let Some(error) = self.source.error() {
+        if let Some(error) = self.source.failure() {
             return Error::Source(error);
         }
         if let Err(error) = self.check_others() {
@@ -279,15 +280,23 @@ impl<'a> Driver<'a> {
         let detail = error.debug().map(|debug| one_line(debug.as_str())).unwrap_or_default();
         let text = format!("{} ({name}: {detail})", one_line(error.error().message()));
         if element.contains(INPUT) {
-            let at = self.assembly.video_gate.as_ref().map(|gate| self.run.plan.timeline.rate.time_of(gate.position()));
+            let at = self
+                .assembly
+                .video_gate
+                .as_ref()
+                .map(|gate| self.run.plan.timeline.rate.time_of(gate.position()));
             let at = at.map(|at| format!(" after {:.1} s", at.as_secs_f64())).unwrap_or_default();
-            return Error::Input { uri: self.run.plan.source.uri.clone(), reason: format!("decoding failed{at}: {text}") };
+            return Error::Input {
+                uri: self.run.plan.source.uri.clone(),
+                reason: format!("decoding failed{at}: {text}"),
+            };
         }
         self.platform_error(&text)
     }
 
     fn bus_error(&self, bus: &gst::Bus) -> Option<Error> {
-        let message = bus.timed_pop_filtered(gst::ClockTime::from_mseconds(200), &[gst::MessageType::Error])?;
+        let message =
+            bus.timed_pop_filtered(gst::ClockTime::from_mseconds(200), &[gst::MessageType::Error])?;
         match message.view() {
             gst::MessageView::Error(error) => Some(self.blame(bus, error)),
             _ => None,
@@ -358,7 +367,9 @@ impl<'a> Driver<'a> {
 
     /// Audio that never comes would hold up the muxers for ever: silence up to where video is.
     fn feed_silence(&self) {
-        let (Some(video), Some(audio)) = (&self.assembly.video_gate, &self.assembly.audio_gate) else { return };
+        let (Some(video), Some(audio)) = (&self.assembly.video_gate, &self.assembly.audio_gate) else {
+            return;
+        };
         let Some(rate) = self.run.plan.audio_encodes().first().map(|audio| audio.sample_rate) else { return };
         let position = self.run.plan.timeline.samples_before(video.position(), rate);
         if audio.position().is_some_and(|at| at < position) && audio.fill(position) {
@@ -367,7 +378,8 @@ impl<'a> Driver<'a> {
     }
 
     fn activity(&self) -> Activity {
-        let sum = |counters: &[Arc<AtomicU64>]| counters.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>();
+        let sum =
+            |counters: &[Arc<AtomicU64>]| counters.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>();
         Activity {
             reads: self.source.reads(),
             slot: self.assembly.video_gate.as_ref().map_or(0, super::video_gate::VideoGate::position),
@@ -400,7 +412,8 @@ impl<'a> Driver<'a> {
     }
 
     fn progress_of_rungs(&self) -> Vec<RungProgress> {
-        let counters = if self.run.plan.input.video.is_some() { &self.assembly.encoded } else { &self.assembly.packets };
+        let counters =
+            if self.run.plan.input.video.is_some() { &self.assembly.encoded } else { &self.assembly.packets };
         self.outputs
             .iter()
             .zip(counters)
@@ -467,7 +480,8 @@ impl<'a> Driver<'a> {
         }
         let stored = self.uploader.stored();
         for (at, output) in self.outputs.iter().enumerate() {
-            let mut segments: Vec<_> = stored.iter().filter(|facts| facts.rung == output.rung).cloned().collect();
+            let mut segments: Vec<_> =
+                stored.iter().filter(|facts| facts.rung == output.rung).cloned().collect();
             segments.sort_by_key(|facts| facts.index);
             report.rungs.push(RungReport {
                 rung: output.rung.clone(),
@@ -481,7 +495,7 @@ impl<'a> Driver<'a> {
         report.timings.first_segment_ms = self.first_segment.map_or(0, millis);
         report.timings.total_ms = millis(self.begun.elapsed());
         report.timings.sink_wait_ms = millis(self.uploader.waited());
-        report.timings.source_bytes = self.source.bytes.load(Ordering::Relaxed);
+        report.timings.source_bytes = self.source.bytes();
         report.timings.source_reads = self.source.reads();
         report
     }
@@ -504,7 +518,11 @@ fn tell(sender: &Sender<Signal>, signal: fn() -> Signal) -> Box<dyn Fn() + Send 
     })
 }
 
-fn watcher(chooser: Option<Arc<Chooser>>, first: Arc<AtomicU64>, begun: Instant) -> super::video_gate::Watcher {
+fn watcher(
+    chooser: Option<Arc<Chooser>>,
+    first: Arc<AtomicU64>,
+    begun: Instant,
+) -> super::video_gate::Watcher {
     Box::new(move |slot, buffer, caps| {
         if first.load(Ordering::Relaxed) == 0 {
             let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -521,7 +539,8 @@ fn connect(assembly: &Assembly, signals: Sender<Signal>) {
     let targets: Vec<(String, gst::glib::WeakRef<gst::Pad>)> =
         assembly.inputs.iter().map(|(name, pad)| (name.clone(), pad.downgrade())).collect();
     let link = move |pad: &gst::Pad| {
-        let target = targets.iter().find(|(name, _)| *name == pad.name()).and_then(|(_, target)| target.upgrade());
+        let target =
+            targets.iter().find(|(name, _)| *name == pad.name()).and_then(|(_, target)| target.upgrade());
         if let Some(target) = target.filter(|target| !target.is_linked()) {
             if let Err(error) = pad.link(&target) {
                 log::error!("pad {} does not link: {error}", pad.name());
@@ -543,63 +562,4 @@ fn connect(assembly: &Assembly, signals: Sender<Signal>) {
 /// Bus texts come with line breaks and source positions.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The job's source, watched: how much is read, whether a read is under way, what it failed of.
-struct Watched {
-    inner: Arc<dyn Source>,
-    reads: AtomicU64,
-    bytes: AtomicU64,
-    reading: AtomicU32,
-    error: Mutex<Option<SourceError>>,
-}
-
-impl Watched {
-    fn new(inner: Arc<dyn Source>) -> Self {
-        Self {
-            inner,
-            reads: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            reading: AtomicU32::new(0),
-            error: Mutex::new(None),
-        }
-    }
-
-    fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
-    }
-
-    fn is_reading(&self) -> bool {
-        self.reading.load(Ordering::SeqCst) > 0
-    }
-
-    fn error(&self) -> Option<SourceError> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Source for Watched {
-    fn identity(&self) -> SourceIdentity {
-        self.inner.identity()
-    }
-
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
-        self.reading.fetch_add(1, Ordering::SeqCst);
-        let result = self.inner.read_at(offset, buffer, cancel);
-        self.reading.fetch_sub(1, Ordering::SeqCst);
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        match &result {
-            Ok(length) => {
-                self.bytes.fetch_add(*length as u64, Ordering::Relaxed);
-            }
-            Err(error) => {
-                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
-            }
-        }
-        result
-    }
 }

@@ -35,10 +35,19 @@ impl RungOutput {
     /// The stream for hlssink2's fragment `number`.
     pub(super) fn fragment(self: &Arc<Self>, number: u32) -> Fragment {
         let reserve = *self.last_size.lock().unwrap_or_else(PoisonError::into_inner);
-        Fragment { output: self.clone(), number, bytes: Vec::with_capacity(reserve + reserve / 8), done: false }
+        Fragment {
+            output: self.clone(),
+            number,
+            bytes: Vec::with_capacity(reserve + reserve / 8),
+            done: false,
+        }
     }
 
     fn finish(&self, number: u32, bytes: Vec<u8>) -> bool {
+        if number >= self.chunk.end.0 - self.chunk.first.0 {
+            // Only what closed the chunk's last fragment; see `closing`.
+            return true;
+        }
         *self.last_size.lock().unwrap_or_else(PoisonError::into_inner) = bytes.len();
         let index = SegmentIndex(self.chunk.first.0 + number);
         match segment::facts(&bytes, &self.plan, &self.rung, index) {

@@ -6,7 +6,8 @@ use gstreamer::prelude::*;
 
 /// Demuxers that would follow addresses found inside a file. Nothing here plugs by rank, but an
 /// element inside GStreamer might: a playlist named `.mp4` made one fetch what it named.
-const NEVER: [&str; 7] = ["hlsdemux", "hlsdemux2", "dashdemux", "dashdemux2", "mssdemux", "mssdemux2", "sdpdemux"];
+const NEVER: [&str; 7] =
+    ["hlsdemux", "hlsdemux2", "dashdemux", "dashdemux2", "mssdemux", "mssdemux2", "sdpdemux"];
 
 /// Initialise GStreamer; later calls cost nothing.
 ///
@@ -46,9 +47,7 @@ fn package_of(factory: &str) -> &'static str {
         name if name.starts_with("avdec_") || name.starts_with("avenc_") => "gstreamer1.0-libav",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" | "wavparse" | "videoflip" | "deinterlace"
-        | "jpegenc" | "aacparse" | "ac3parse" | "mpegaudioparse" | "flacparse" => {
-            "gstreamer1.0-plugins-good"
-        }
+        | "jpegenc" | "aacparse" | "ac3parse" | "mpegaudioparse" | "flacparse" => "gstreamer1.0-plugins-good",
         "tsdemux" | "mpegpsdemux" | "hlssink2" | "mpegtsmux" | "h264parse" | "h265parse" | "vp9parse"
         | "av1parse" | "dav1ddec" | "jpegparse" | "mpegvideoparse" | "mpeg4videoparse" | "opusparse" => {
             "gstreamer1.0-plugins-bad"

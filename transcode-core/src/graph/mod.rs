@@ -6,17 +6,24 @@
 
 mod assemble;
 mod audio_gate;
+mod caps;
+mod closing;
 mod drive;
 mod encoder;
+mod examine;
 mod fragments;
 mod init;
 mod samples;
 mod scaler;
 mod slots;
 mod source_element;
+#[cfg(test)]
+mod tests;
 mod thumbnail;
 mod upload;
 mod video_gate;
 
-pub(crate) use drive::{run_chunk, ChunkRun};
+pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
+pub(crate) use drive::{ChunkRun, run_chunk};
+pub(crate) use examine::{Examination, Examined, Look, SMALL, SeenTrack, examine};
 pub(crate) use init::init;

@@ -30,7 +30,7 @@ mod imp {
     use super::*;
 
     #[derive(Default)]
-    pub struct Scaler {
+    pub(in crate::graph) struct Scaler {
         work: Mutex<Work>,
     }
 
@@ -80,7 +80,8 @@ mod imp {
     }
 
     impl BaseTransformImpl for Scaler {
-        const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::NeverInPlace;
+        const MODE: gst_base::subclass::BaseTransformMode =
+            gst_base::subclass::BaseTransformMode::NeverInPlace;
         const PASSTHROUGH_ON_SAME_CAPS: bool = true;
         const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
@@ -135,7 +136,8 @@ mod imp {
             let mut target = TypedCroppedImageMut::new(target, 0, 0, out_width, out_height).ok()?;
             let options = ResizeOptions::new().resize_alg(FILTER);
             if plane == 0 {
-                let source = TypedImageRef::<U8>::from_buffer(stride, height, rows_of(bytes, stride, height)?).ok()?;
+                let source =
+                    TypedImageRef::<U8>::from_buffer(stride, height, rows_of(bytes, stride, height)?).ok()?;
                 let source = TypedCroppedImage::new(source, 0, 0, width, height).ok()?;
                 return self.resizer.resize_typed(&source, &mut target, &options).ok();
             }
@@ -143,8 +145,7 @@ mod imp {
             let padded = width + 2 * MARGIN;
             let source = TypedImageRef::<U8>::from_buffer(padded, height, &self.padded).ok()?;
             let offset = 0.25 * (1.0 - f64::from(width) / f64::from(out_width));
-            let options =
-                options.crop(f64::from(MARGIN) + offset, 0.0, f64::from(width), f64::from(height));
+            let options = options.crop(f64::from(MARGIN) + offset, 0.0, f64::from(width), f64::from(height));
             self.resizer.resize_typed(&source, &mut target, &options).ok()
         }
 

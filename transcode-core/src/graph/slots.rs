@@ -121,10 +121,9 @@ impl Slots {
 
     /// The source ended: which slots still show the held picture.
     pub(super) fn finish(&mut self) -> std::ops::Range<u64> {
-        let allowed = u64::try_from(
-            self.rate.ceil(MediaTime::new(FILL_SECONDS as i64, 1).unwrap_or(MediaTime::ZERO)),
-        )
-        .unwrap_or(0);
+        let allowed =
+            u64::try_from(self.rate.ceil(MediaTime::new(FILL_SECONDS as i64, 1).unwrap_or(MediaTime::ZERO)))
+                .unwrap_or(0);
         if self.held && self.end - self.next <= allowed {
             return self.fill_to(self.end);
         }

@@ -12,6 +12,7 @@ use gstreamer::glib;
 use gstreamer::subclass::prelude::*;
 use gstreamer_base as gst_base;
 use gstreamer_base::prelude::*;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes a buffer where a demuxer is fed in order instead of pulling: large enough that the cost a
@@ -33,21 +34,45 @@ pub(crate) fn source_element(source: Arc<dyn Source>, cancel: Cancel) -> Result<
     Ok(element.upcast())
 }
 
-/// A source that remembers why it failed first, so that an error of the store is not taken for a
-/// fault of the video.
+/// A source that counts its reads and remembers why it failed first, so that an error of the store
+/// is not taken for a fault of the video, nor a slow store for a standstill.
 pub(crate) struct Watched {
     source: Arc<dyn Source>,
     failure: Mutex<Option<SourceError>>,
+    reads: AtomicU64,
+    bytes: AtomicU64,
+    reading: AtomicU32,
 }
 
 impl Watched {
     pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
-        Arc::new(Self { source, failure: Mutex::new(None) })
+        Arc::new(Self {
+            source,
+            failure: Mutex::new(None),
+            reads: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            reading: AtomicU32::new(0),
+        })
     }
 
     /// The first failure that was not a cancellation.
     pub(crate) fn failure(&self) -> Option<SourceError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads that have been answered.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have been read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a read is under way at this moment.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -61,12 +86,21 @@ impl Source for Watched {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
-        self.source.read_at(offset, buffer, cancel).inspect_err(|error| {
-            if !matches!(error, SourceError::Cancelled) {
+        self.reading.fetch_add(1, Ordering::SeqCst);
+        let result = self.source.read_at(offset, buffer, cancel);
+        self.reading.fetch_sub(1, Ordering::SeqCst);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        match &result {
+            Ok(length) => {
+                self.bytes.fetch_add(*length as u64, Ordering::Relaxed);
+            }
+            Err(SourceError::Cancelled) => {}
+            Err(error) => {
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 failure.get_or_insert_with(|| error.clone());
             }
-        })
+        }
+        result
     }
 }
 

@@ -9,7 +9,7 @@ use crate::plan::Thumbnail;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
-use std::sync::mpsc::{channel, Sender};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -103,7 +103,10 @@ impl Maker {
 }
 
 fn failed(reason: &str) -> Error {
-    Error::Platform { platform: "any".to_owned(), reason: format!("the thumbnail could not be made: {reason}") }
+    Error::Platform {
+        platform: "any".to_owned(),
+        reason: format!("the thumbnail could not be made: {reason}"),
+    }
 }
 
 /// Mean of the luma plane on a coarse grid; `None` where the picture cannot be mapped.

@@ -32,7 +32,7 @@ pub(super) struct Settings {
 mod imp {
     use super::*;
 
-    pub struct VideoGate {
+    pub(in crate::graph) struct VideoGate {
         pub(super) sinkpad: gst::Pad,
         pub(super) srcpad: gst::Pad,
         pub(super) settings: OnceLock<Settings>,
@@ -73,7 +73,8 @@ mod imp {
         type ParentType = gst::Element;
 
         fn with_class(class: &Self::Class) -> Self {
-            let template = |name: &str| class.pad_template(name).expect("both templates are registered below");
+            let template =
+                |name: &str| class.pad_template(name).expect("both templates are registered below");
             let sinkpad = gst::Pad::builder_from_template(&template("sink"))
                 .chain_function(|pad, parent, buffer| {
                     Self::catch_panic_pad_function(
@@ -82,8 +83,8 @@ mod imp {
                         |gate| gate.chain(pad, buffer),
                     )
                 })
-                .event_function(|pad, parent, event| {
-                    Self::catch_panic_pad_function(parent, || false, |gate| gate.sink_event(pad, event))
+                .event_function(|_, parent, event| {
+                    Self::catch_panic_pad_function(parent, || false, |gate| gate.sink_event(event))
                 })
                 .query_function(|pad, parent, query| {
                     Self::catch_panic_pad_function(parent, || false, |gate| gate.sink_query(pad, query))
@@ -237,7 +238,7 @@ mod imp {
             self.srcpad.push(picture)
         }
 
-        fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        fn sink_event(&self, event: gst::Event) -> bool {
             match event.view() {
                 gst::EventView::Caps(caps) => {
                     let caps = self.output_caps(caps.caps());
@@ -273,9 +274,7 @@ mod imp {
                     // Unarmed, the end belongs to a pass that a seek is about to replace.
                     !armed || self.srcpad.push_event(gst::event::Eos::new())
                 }
-                gst::EventView::StreamStart(_) => {
-                    gst::Pad::event_default(pad, Some(&*self.obj()), event)
-                }
+                gst::EventView::StreamStart(_) => self.srcpad.push_event(event),
                 gst::EventView::FlushStop(_) => {
                     self.with_state(|state| {
                         if let Some(from_start) = state.arm_at_flush.take() {

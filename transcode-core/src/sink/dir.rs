@@ -1,3 +1,276 @@
-//! Stub.
-/// Stub.
-pub struct DirSink;
+//! A sink that is a directory.
+//!
+//! Owns the atomic ways into it: an object is written under a temporary name in the same directory,
+//! made durable (`fsync`), and then linked or renamed into place, so that no reader ever sees half of
+//! one. Temporary names start with `.tmp-`; one that a killed process left behind is never read and
+//! may be deleted at any time. Knows no content types: who serves the directory decides those.
+
+use super::{Created, ObjectKind, Sink, SinkError, check_key};
+use crate::cancel::Cancel;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Bytes written between two looks at the cancellation handle.
+const STEP: usize = 1 << 20;
+
+/// The start of every temporary name.
+const TEMPORARY: &str = ".tmp-";
+
+/// Objects as files under one directory.
+#[derive(Debug)]
+pub struct DirSink {
+    root: PathBuf,
+    location: String,
+    /// Set once this file system refused a hard link; then a name is looked up before it is taken.
+    no_links: AtomicBool,
+}
+
+impl DirSink {
+    /// Use the directory at `path`; it and its parents are made where they are missing. A small file
+    /// is written and removed, so that a job does not find out later that it may not write.
+    ///
+    /// # Errors
+    /// [`SinkError::Refused`]: not a directory, not writable, or the disk is full.
+    ///
+    /// ```
+    /// use transcode_core::sink::{DirSink, ObjectKind, Sink as _};
+    /// let dir = std::env::temp_dir().join(format!("ladder-{}", std::process::id()));
+    /// let (sink, cancel) = (DirSink::create(&dir)?, Default::default());
+    /// sink.create("360p/00000.ts", ObjectKind::Segment, b"bytes", &cancel)?;
+    /// assert_eq!(sink.size_of("360p/00000.ts", &cancel)?, Some(5));
+    /// # std::fs::remove_dir_all(dir).ok();
+    /// # Ok::<(), transcode_core::sink::SinkError>(())
+    /// ```
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, SinkError> {
+        let root = path.as_ref().to_path_buf();
+        let mut location = root.display().to_string();
+        if !location.ends_with('/') {
+            location.push('/');
+        }
+        let sink = Self { root, location, no_links: AtomicBool::new(false) };
+        sink.check().map_err(|error| refusal(&sink.location, &error))?;
+        Ok(sink)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.root)?;
+        let mut probe = Temporary::create(&self.root)?;
+        probe.file.write_all(b"may this be written?\n")
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, SinkError> {
+        check_key(key)?;
+        if key.split('/').any(|part| part.starts_with(TEMPORARY)) {
+            return Err(SinkError::Refused {
+                location: format!("{}{key}", self.location),
+                reason: format!("names that start with {TEMPORARY} are for files being written"),
+            });
+        }
+        Ok(self.root.join(key))
+    }
+
+    /// A temporary file beside `path` that holds `bytes`, durable.
+    fn write(&self, path: &Path, bytes: &[u8], cancel: &Cancel) -> io::Result<Temporary> {
+        let parent = path.parent().unwrap_or(&self.root);
+        let mut temporary = match Temporary::create(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(parent)?;
+                if let Some(above) = parent.parent() {
+                    sync(above)?;
+                }
+                Temporary::create(parent)?
+            }
+            other => other?,
+        };
+        for step in bytes.chunks(STEP) {
+            stop(cancel)?;
+            temporary.file.write_all(step)?;
+        }
+        temporary.file.sync_data()?;
+        stop(cancel)?;
+        Ok(temporary)
+    }
+
+    fn create_once(&self, path: &Path, bytes: &[u8], cancel: &Cancel) -> io::Result<Created> {
+        if taken(path)? {
+            return Ok(Created::Existed);
+        }
+        let temporary = self.write(path, bytes, cancel)?;
+        if !self.no_links.load(Ordering::Relaxed) {
+            match fs::hard_link(&temporary.path, path) {
+                Ok(()) => {
+                    sync(path.parent().unwrap_or(&self.root))?;
+                    return Ok(Created::New);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Created::Existed),
+                // FAT, some network and FUSE file systems.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+                    ) =>
+                {
+                    if !self.no_links.swap(true, Ordering::Relaxed) {
+                        log::warn!(
+                            "{}: no hard links here ({error}); two jobs that write the same segment at the \
+                             same moment will both believe that it was theirs",
+                            self.location
+                        );
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if taken(path)? {
+            return Ok(Created::Existed);
+        }
+        temporary.rename(path)?;
+        sync(path.parent().unwrap_or(&self.root))?;
+        Ok(Created::New)
+    }
+
+    fn failed(&self, key: &str, error: &io::Error) -> SinkError {
+        if error.kind() == io::ErrorKind::Interrupted {
+            return SinkError::Cancelled;
+        }
+        refusal(&format!("{}{key}", self.location), error)
+    }
+}
+
+impl Sink for DirSink {
+    fn create(&self, key: &str, _: ObjectKind, bytes: &[u8], cancel: &Cancel) -> Result<Created, SinkError> {
+        let path = self.path(key)?;
+        stop(cancel)
+            .and_then(|()| self.create_once(&path, bytes, cancel))
+            .map_err(|error| self.failed(key, &error))
+    }
+
+    fn replace(&self, key: &str, _: ObjectKind, bytes: &[u8], cancel: &Cancel) -> Result<(), SinkError> {
+        let path = self.path(key)?;
+        stop(cancel)
+            .and_then(|()| self.write(&path, bytes, cancel)?.rename(&path))
+            .and_then(|()| sync(path.parent().unwrap_or(&self.root)))
+            .map_err(|error| self.failed(key, &error))
+    }
+
+    fn read(&self, key: &str, cancel: &Cancel) -> Result<Option<Vec<u8>>, SinkError> {
+        let path = self.path(key)?;
+        present(stop(cancel).and_then(|()| fs::read(path))).map_err(|error| self.failed(key, &error))
+    }
+
+    fn size_of(&self, key: &str, cancel: &Cancel) -> Result<Option<u64>, SinkError> {
+        let path = self.path(key)?;
+        let found = present(stop(cancel).and_then(|()| fs::metadata(path)));
+        let found = found.map_err(|error| self.failed(key, &error))?;
+        Ok(found.filter(fs::Metadata::is_file).map(|file| file.len()))
+    }
+
+    fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {
+        let path = self.path(key)?;
+        let gone = present(stop(cancel).and_then(|()| fs::remove_file(path)));
+        gone.map(drop).map_err(|error| self.failed(key, &error))
+    }
+
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+}
+
+/// A file under a temporary name; removed when dropped.
+struct Temporary {
+    file: File,
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn create(directory: &Path) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            // The process and a counter; a stale file of a process with the same number is stepped over.
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!("{TEMPORARY}{}-{next}", std::process::id()));
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { file, path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rename(self, path: &Path) -> io::Result<()> {
+        // Dropped after: its name is gone by then, and removing what is gone is no error here.
+        fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _gone = fs::remove_file(&self.path);
+    }
+}
+
+/// `Interrupted` once somebody asked to stop; no system call used here ends with it otherwise.
+fn stop(cancel: &Cancel) -> io::Result<()> {
+    if cancel.is_cancelled() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+}
+
+/// Make a new name durable. Where a file system cannot sync a directory, its names are its own affair.
+fn sync(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    match File::open(directory)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn taken(path: &Path) -> io::Result<bool> {
+    present(fs::symlink_metadata(path)).map(|found| found.is_some())
+}
+
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn refusal(location: &str, error: &io::Error) -> SinkError {
+    use io::ErrorKind as Kind;
+    let what_to_do = match error.kind() {
+        Kind::PermissionDenied => {
+            "this user may not write here; change its permissions or choose another place"
+        }
+        Kind::ReadOnlyFilesystem => "this file system is mounted read-only; choose another place",
+        Kind::StorageFull | Kind::QuotaExceeded => "the disk or the quota is full; make room and run again",
+        Kind::FileTooLarge => "the file is larger than this system allows; raise the limit",
+        Kind::NotADirectory | Kind::AlreadyExists => {
+            "there is a file where a directory is needed; choose another place"
+        }
+        Kind::IsADirectory | Kind::DirectoryNotEmpty => {
+            "there is a directory where a file is needed; choose another place"
+        }
+        Kind::InvalidInput | Kind::InvalidFilename => "this name is not possible here; choose another place",
+        _ => "look at the disk or the network mount, then run again",
+    };
+    let reason = format!("{error}: {what_to_do}");
+    let location = location.to_owned();
+    match error.kind() {
+        Kind::PermissionDenied
+        | Kind::ReadOnlyFilesystem
+        | Kind::StorageFull
+        | Kind::QuotaExceeded
+        | Kind::FileTooLarge
+        | Kind::NotADirectory
+        | Kind::AlreadyExists
+        | Kind::IsADirectory
+        | Kind::DirectoryNotEmpty
+        | Kind::InvalidInput
+        | Kind::InvalidFilename => SinkError::Refused { location, reason },
+        _ => SinkError::Unavailable { location, reason },
+    }
+}

@@ -8,7 +8,7 @@ mod dir;
 mod memory;
 
 pub use dir::DirSink;
-pub use memory::MemorySink;
+pub use memory::{MemoryObject, MemorySink};
 
 use crate::cancel::Cancel;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,24 @@ impl ObjectKind {
             Self::FinalPlaylist | Self::Image => "public, max-age=60",
         }
     }
+}
+
+/// Whether `key` may name an object: relative, parts separated by `/`, none of them empty, `.` or
+/// `..`, no control characters, at most 900 bytes (S3 allows 1024 with the destination's prefix).
+///
+/// # Errors
+/// [`SinkError::Refused`] with the key and what is allowed.
+pub fn check_key(key: &str) -> Result<(), SinkError> {
+    let parts_fit = key.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if parts_fit && key.len() <= 900 && !key.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(SinkError::Refused {
+        location: format!("{key:?}"),
+        reason: "this cannot be an object's key; allowed are relative names like 720p/00003.ts, \
+                 without empty parts, `.` or `..`, and at most 900 bytes"
+            .to_owned(),
+    })
 }
 
 /// What [`Sink::create`] found.

@@ -4,10 +4,11 @@
 //! that stands between a demuxer's thousands of tiny reads and a store. Knows no network: HTTP and
 //! S3 sources live in the service, a custom one takes twenty lines (`examples/custom_source.rs`).
 
+mod ahead;
 mod cache;
 mod file;
 
-pub use cache::{CacheOptions, CachedSource};
+pub use cache::{CacheOptions, CacheStats, CachedSource};
 pub use file::FileSource;
 
 use crate::cancel::Cancel;

@@ -1,0 +1,5 @@
+//! The graph, run for real on the clips of `tests/media`, and its traps one by one.
+
+mod ladder;
+mod support;
+mod traps;
