@@ -10,8 +10,6 @@ mod playlist;
 mod probe;
 mod run;
 mod segment;
-mod support;
-#![allow(clippy::unwrap_used)]
-
 mod plan;
 mod plan_rules;
+mod support;
