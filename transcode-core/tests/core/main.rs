@@ -11,3 +11,7 @@ mod probe;
 mod run;
 mod segment;
 mod support;
+#![allow(clippy::unwrap_used)]
+
+mod plan;
+mod plan_rules;
