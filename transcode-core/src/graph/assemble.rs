@@ -74,7 +74,6 @@ pub(super) struct Parts<'a> {
 
 struct Builder<'a> {
     plan: &'a Plan,
-    chunk: &'a Chunk,
     platform: &'a Platform,
     pipeline: gst::Pipeline,
 }
@@ -82,7 +81,7 @@ struct Builder<'a> {
 /// Build the whole pipeline, in state NULL.
 pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
     let Parts { plan, chunk, platform, source, outputs, watcher, need_earlier, wait_for_seek } = parts;
-    let builder = Builder { plan, chunk, platform, pipeline: gst::Pipeline::new() };
+    let builder = Builder { plan, platform, pipeline: gst::Pipeline::new() };
     builder.pipeline.add(&source).map_err(|_| builder.wrong("the source cannot be added"))?;
     let container = container_key(plan);
     let demuxer = match platform.demux.get(&container) {

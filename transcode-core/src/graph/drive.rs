@@ -16,7 +16,7 @@ use crate::event::{ChunkReport, Event, RungProgress, RungReport};
 use crate::plan::{Chunk, Plan};
 use crate::platform::Platform;
 use crate::sink::Sink;
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::units::{MediaTime, SegmentIndex};
 use gstreamer as gst;
 use gstreamer::prelude::*;
