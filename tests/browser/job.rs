@@ -1,5 +1,6 @@
 //! The binary as these tests use it: one job, and the server of the player page.
 
+use crate::clips::repository;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -54,7 +55,10 @@ impl Server {
     pub fn start(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).expect("the folder can be made");
         let mut command = Command::new(TRANSCODE);
-        command.arg("play").arg(folder).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        let script = repository(Path::new(".cache/player/hls.min.js"));
+        assert!(script.exists(), "{} is missing: run scripts/media", script.display());
+        command.arg("play").arg(folder).args(["--listen", "127.0.0.1:0", "--hls-js"]).arg(script);
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().expect("transcode starts");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| {

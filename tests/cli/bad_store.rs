@@ -111,6 +111,6 @@ fn a_source_in_a_bucket_is_read_and_a_missing_one_is_the_inputs_fault() {
         finish(with_store(command, server.port, "secret"))
     };
     let info: serde_json::Value = serde_json::from_str(&probe("in.mp4").succeeded().stdout).unwrap();
-    assert_eq!(info["video"][0]["display"], "176x144");
+    assert_eq!(info["video"][0]["coded"], "176x144");
     probe("out.mp4").failed(3, &["s3://bucket/out.mp4"]);
 }

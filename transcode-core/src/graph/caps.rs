@@ -3,6 +3,7 @@
 //! Owns the names of codecs as platform files key them. Knows nothing of containers and pipelines.
 
 use crate::media::{Colour, DynamicRange, Rotation, Scan};
+use crate::segment::Sps;
 use crate::units::{FrameRate, Resolution};
 use gstreamer as gst;
 use gstreamer_audio as gst_audio;
@@ -133,10 +134,23 @@ fn video(structure: &gst::StructureRef, codec: String) -> VideoFacts {
         scan: match structure.get::<&str>("interlace-mode") {
             Ok("interleaved" | "fields" | "alternate") => Scan::Interlaced,
             Ok("mixed") => Scan::Mixed,
+            Err(_) if codec == "h264" && allows_fields(structure) => Scan::Mixed,
             _ => Scan::Progressive,
         },
         codec,
     }
+}
+
+/// Whether an H.264 header leaves it to each picture to consist of fields (`frame_mbs_only_flag`,
+/// ISO/IEC 14496-10 §7.4.2.1.1), which the parser does not tell before 1.24. The header is the first
+/// in the decoder configuration (ISO/IEC 14496-15 §5.3.3.1).
+fn allows_fields(structure: &gst::StructureRef) -> bool {
+    let Ok(data) = structure.get::<gst::Buffer>("codec_data") else { return false };
+    let Ok(data) = data.map_readable() else { return false };
+    let [_, _, _, _, _, count, high, low, _, sps @ ..] = data.as_slice() else { return false };
+    let length = usize::from(*high) << 8 | usize::from(*low);
+    let sps = sps.get(..length.saturating_sub(1)).filter(|_| count & 31 > 0);
+    sps.and_then(Sps::read).is_some_and(|sps| !sps.progressive)
 }
 
 /// Bits a sample and chroma subsampling: what the parser found, or what the codec cannot but have.

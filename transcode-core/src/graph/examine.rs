@@ -11,13 +11,12 @@ use super::init::make;
 use super::source_element::{Watched, source_element};
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::media::{Rotation, SourceIdentity};
+use crate::media::{Colour, Rotation};
 use crate::platform::Platform;
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::units::MediaTime;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +37,9 @@ const LOOK: i64 = 2_000_000_000;
 /// Pictures that are looked at, however short they are.
 const MOST_PICTURES: usize = 600;
 
+/// How many pictures the deepest usual pyramid of B-pictures decodes before the first that is shown.
+const REORDERED: usize = 8;
+
 /// A track that has shown nothing while another went on for so long has nothing to show.
 const LATE: i64 = 10_000_000_000;
 
@@ -52,7 +54,7 @@ const TAIL: i64 = 4_000_000_000;
 const TAIL_LIMIT: Duration = Duration::from_secs(8);
 
 /// A source up to this size is read to its end rather than entered near it.
-const SMALL: u64 = 4 << 20;
+pub(crate) const SMALL: u64 = 4 << 20;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,15 +116,13 @@ pub(crate) struct SeenTrack {
 /// [`Error::Platform`] for elements that are not there; [`Error::Stalled`]; [`Error::Interrupted`].
 pub(crate) fn examine(wanted: &Examination<'_>) -> Result<Examined, Error> {
     super::init()?;
-    let mut driver = Driver::build(wanted)?;
+    let driver = Driver::build(wanted)?;
     let result = driver.until_known();
-    if let (Ok(()), Look::BothEnds) = (&result, wanted.look) {
-        driver.look_at_the_end();
-    }
+    let end_seen = result.is_ok() && wanted.look == Look::BothEnds && driver.look_at_the_end();
     let duration = driver.duration();
     driver.take_down();
     match result {
-        Ok(()) => Ok(Examined { tracks: driver.notes.finish(), duration }),
+        Ok(()) => Ok(Examined { tracks: driver.notes.finish(end_seen), duration }),
         Err(error) => Err(error),
     }
 }
@@ -148,6 +148,10 @@ struct Note {
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// The latest time on this track.
     at: i64,
+    /// What the container says of colours, which the parser was not told.
+    colour: Option<Colour>,
+    /// Pictures came after those that were looked at.
+    went_on: bool,
 }
 
 impl Notes {
@@ -155,12 +159,15 @@ impl Notes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self) -> Vec<SeenTrack> {
+    fn finish(&self, end_seen: bool) -> Vec<SeenTrack> {
         let tracks = std::mem::take(&mut self.lock().tracks);
         tracks
             .into_iter()
             .map(|mut note| {
+                note.drop_the_unsettled();
                 note.seen.times.sort_unstable();
+                note.restore_colour();
+                note.seen.last = note.seen.last.filter(|_| end_seen);
                 note.seen
             })
             .collect()
@@ -191,11 +198,28 @@ impl Notes {
         }
     }
 
+    /// A parser that is told colours passes them on, whatever the bitstream says; and containers
+    /// often tell no range, or nothing but the range.
+    fn keep_colour_from_parser(&self, track: usize, info: &mut gst::PadProbeInfo<'_>) {
+        let Some(gst::PadProbeData::Event(event)) = &info.data else { return };
+        let gst::EventView::Caps(caps) = event.view() else { return };
+        let Facts::Video(video) = caps::facts(caps.caps()) else { return };
+        if video.colour.colorimetry.is_empty() {
+            return;
+        }
+        let mut caps = caps.caps_owned();
+        caps.make_mut().iter_mut().for_each(|structure| structure.remove_field("colorimetry"));
+        info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        if let Some(note) = self.lock().tracks.get_mut(track) {
+            note.colour = Some(video.colour);
+        }
+    }
+
     fn buffer(&self, track: usize, buffer: &gst::BufferRef) {
         let mut state = self.lock();
         state.moved += 1;
         let Some(note) = state.tracks.get_mut(track) else { return };
-        if buffer.flags().contains(gst::BufferFlags::HEADER) {
+        if buffer.flags().contains(gst::BufferFlags::HEADER) && note.has_header_packets() {
             return;
         }
         note.seen.buffers += 1;
@@ -204,7 +228,10 @@ impl Notes {
             note.segment.as_ref().zip(stamp).and_then(|(segment, stamp)| segment.to_stream_time(stamp));
         let Some(shown) = shown.and_then(|time| i64::try_from(time.nseconds()).ok()) else { return };
         note.at = note.at.max(shown);
-        if note.seen.times.len() < MOST_PICTURES {
+        // What is looked at must not depend on how soon the driver notices that it is enough.
+        if note.seen_enough() {
+            note.went_on = true;
+        } else {
             note.seen.times.push(shown);
         }
         if note.seen.last.is_none_or(|(last, _)| shown >= last) {
@@ -215,6 +242,43 @@ impl Notes {
 }
 
 impl Note {
+    /// Codecs whose first packets say how to decode; elsewhere the same flag is on pictures.
+    fn has_header_packets(&self) -> bool {
+        let codec = match &self.seen.facts {
+            Facts::Video(video) => &video.codec,
+            Facts::Audio(audio) => &audio.codec,
+            Facts::Other(_) => return false,
+        };
+        matches!(codec.as_str(), "theora" | "vorbis" | "opus" | "flac" | "speex")
+    }
+
+    fn seen_enough(&self) -> bool {
+        let times = &self.seen.times;
+        let span = times.iter().max().zip(times.iter().min()).map_or(0, |(last, first)| last - first);
+        times.len() >= MOST_PICTURES || (times.len() > 3 * REORDERED && span >= LOOK)
+    }
+
+    /// Pictures are decoded in another order than they are shown: those shown after the earliest of
+    /// the last few may have others before them that were not seen any more.
+    fn drop_the_unsettled(&mut self) {
+        if !matches!(self.seen.facts, Facts::Video(_)) || !self.went_on {
+            return;
+        }
+        let times = &mut self.seen.times;
+        let last = times.iter().rev().take(REORDERED).min().copied();
+        times.retain(|time| last.is_none_or(|last| *time <= last));
+    }
+
+    /// What the bitstream says of colours counts, as it does for decoders; where it says nothing,
+    /// what the container says.
+    fn restore_colour(&mut self) {
+        if let (Facts::Video(video), Some(colour)) = (&mut self.seen.facts, self.colour.take()) {
+            if video.colour.colorimetry.is_empty() {
+                video.colour = colour;
+            }
+        }
+    }
+
     fn known(&self, look: Look) -> bool {
         if self.seen.ended {
             return true;
@@ -225,11 +289,7 @@ impl Note {
             Facts::Other(_) => true,
             Facts::Audio(_) => self.seen.buffers > 0,
             Facts::Video(_) if look == Look::Streams => self.seen.buffers > 0,
-            Facts::Video(_) => {
-                let earliest = self.seen.times.iter().min();
-                let span = earliest.map_or(0, |earliest| self.at - earliest);
-                self.seen.times.len() >= MOST_PICTURES || (self.seen.times.len() > 2 && span >= LOOK)
-            }
+            Facts::Video(_) => self.seen_enough(),
         }
     }
 }
@@ -239,7 +299,6 @@ struct Driver<'a> {
     pipeline: gst::Pipeline,
     demuxer: gst::Element,
     source: Arc<Watched>,
-    meter: Arc<Meter>,
     /// Ends this examination's reads without touching the caller's handle.
     reading: Cancel,
     notes: Arc<Notes>,
@@ -249,10 +308,8 @@ impl<'a> Driver<'a> {
     fn build(wanted: &'a Examination<'a>) -> Result<Self, Error> {
         let wrong = |reason: &str| platform_error(wanted.platform, reason);
         let source = Watched::new(wanted.source.clone());
-        let meter =
-            Arc::new(Meter { inner: source.clone(), bytes: AtomicU64::new(0), busy: AtomicU32::new(0) });
         let reading = wanted.cancel.child();
-        let element = source_element(meter.clone(), reading.clone())?;
+        let element = source_element(source.clone(), reading.clone())?;
         let pipeline = gst::Pipeline::new();
         pipeline.add(&element).map_err(|_| wrong("the source cannot be added"))?;
         let demuxer = match (wanted.platform.demux.get(wanted.container), wanted.elementary) {
@@ -269,7 +326,7 @@ impl<'a> Driver<'a> {
             }
         };
         let notes = Arc::new(Notes::default());
-        let driver = Self { wanted, pipeline, demuxer, source, meter, reading, notes };
+        let driver = Self { wanted, pipeline, demuxer, source, reading, notes };
         driver.connect();
         Ok(driver)
     }
@@ -294,7 +351,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Run until every track is known.
-    fn until_known(&mut self) -> Result<(), Error> {
+    fn until_known(&self) -> Result<(), Error> {
         let bus = self
             .pipeline
             .bus()
@@ -322,7 +379,7 @@ impl<'a> Driver<'a> {
             if self.is_known() {
                 return Ok(());
             }
-            if self.meter.bytes.load(Ordering::Relaxed) > MOST_BYTES && !self.anything_found() {
+            if self.source.bytes() > MOST_BYTES && !self.anything_found() {
                 return Err(self.input(format!(
                     "no video and no audio was found in its first {} MiB; the file is damaged",
                     MOST_BYTES >> 20
@@ -348,8 +405,8 @@ impl<'a> Driver<'a> {
     }
 
     fn check_standstill(&self, watch: &mut Standstill) -> Result<(), Error> {
-        let now = (self.notes.lock().moved, self.meter.bytes.load(Ordering::Relaxed));
-        if watch.lasts(now, self.meter.busy.load(Ordering::SeqCst) > 0) < STALL {
+        let now = (self.notes.lock().moved, self.source.bytes());
+        if watch.lasts(now, self.source.is_reading()) < STALL {
             return Ok(());
         }
         if !self.anything_found() {
@@ -387,7 +444,7 @@ impl<'a> Driver<'a> {
         let detail = detail.filter(|detail| !detail.is_empty()).map(|detail| format!(" ({detail})"));
         let reason = format!(
             "`{name}` cannot read it, {} bytes in: {text}{}; the file is damaged or not what it seems",
-            self.meter.bytes.load(Ordering::Relaxed),
+            self.source.bytes(),
             detail.unwrap_or_default()
         );
         if error.error().is::<gst::CoreError>() || error.error().is::<gst::LibraryError>() {
@@ -413,24 +470,21 @@ impl<'a> Driver<'a> {
 
     /// Enter the source near its end and read on from there, so that the last picture and the last
     /// sample of each track are seen. Where that fails nothing is said of the end.
-    fn look_at_the_end(&mut self) {
+    fn look_at_the_end(&self) -> bool {
         let duration = self.duration().map(MediaTime::nanos);
         let small = self.wanted.source.size() <= SMALL;
         let entered = match duration {
-            _ if self.all_ended() => return,
+            _ if self.all_ended() => return true,
             _ if small => true,
             Some(duration) if duration > 2 * TAIL => self.enter(duration - TAIL),
             Some(_) => true,
             None => false,
         };
-        if entered && self.until_the_end() {
-            return;
+        let reached = entered && self.until_the_end();
+        if !reached {
+            log::debug!("the end of {} was not reached", self.wanted.source.identity().uri);
         }
-        log::debug!("the end of {} was not reached", self.wanted.source.identity().uri);
-        for note in &mut self.notes.lock().tracks {
-            note.seen.last = None;
-            note.seen.ended = false;
-        }
+        reached
     }
 
     fn enter(&self, at: i64) -> bool {
@@ -464,7 +518,7 @@ impl<'a> Driver<'a> {
         let begun = Instant::now();
         while !self.all_ended() {
             let failed = bus.timed_pop_filtered(clock(TICK), &[gst::MessageType::Error]).is_some();
-            let late = begun.elapsed() > TAIL_LIMIT && self.meter.busy.load(Ordering::SeqCst) == 0;
+            let late = begun.elapsed() > TAIL_LIMIT && !self.source.is_reading();
             if failed || late || self.wanted.cancel.is_cancelled() {
                 return false;
             }
@@ -520,6 +574,14 @@ impl Follow {
         if let Some(parse) = decoder.and_then(|decoder| decoder.parse.as_ref()) {
             chain.push(make(&self.platform.name, parse)?);
         }
+        if matches!(&facts, Facts::Video(video) if video.codec == "h264") && !chain.is_empty() {
+            // In this form the header is in the caps.
+            let filter = make(&self.platform.name, "capsfilter")?;
+            let form =
+                gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au");
+            filter.set_property("caps", form.build());
+            chain.push(filter);
+        }
         chain.push(sink);
         pipeline.add_many(&chain).map_err(|_| wrong("a parser cannot be added"))?;
         gst::Element::link_many(&chain).map_err(|_| wrong("a parser cannot be linked"))?;
@@ -541,15 +603,19 @@ impl Follow {
                 last: None,
                 ended: false,
             };
-            state.tracks.push(Note { seen, segment: None, at: 0 });
+            state.tracks.push(Note { seen, segment: None, at: 0, colour: None, went_on: false });
             state.tracks.len() - 1
         };
         // Tags are read where they come in: not every parser passes all of them on.
         if first != last {
             let notes = self.notes.clone();
             first.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                if let Some(event) = info.event().filter(|event| event.type_() == gst::EventType::Tag) {
-                    notes.event(track, event);
+                match info.event().map(|event| event.type_()) {
+                    Some(gst::EventType::Tag) => {
+                        info.event().into_iter().for_each(|event| notes.event(track, event))
+                    }
+                    Some(gst::EventType::Caps) => notes.keep_colour_from_parser(track, info),
+                    _ => {}
                 }
                 gst::PadProbeReturn::Ok
             });
@@ -574,33 +640,6 @@ impl Follow {
         pad.link(&first)
             .map_err(|error| wrong(&format!("the parser of pad {} cannot be linked: {error}", pad.name())))?;
         Ok(())
-    }
-}
-
-/// The source, with a count of what is read: whether anything moves, and how far it came.
-struct Meter {
-    inner: Arc<Watched>,
-    bytes: AtomicU64,
-    busy: AtomicU32,
-}
-
-impl Source for Meter {
-    fn identity(&self) -> SourceIdentity {
-        self.inner.identity()
-    }
-
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
-        self.busy.fetch_add(1, Ordering::SeqCst);
-        let result = self.inner.read_at(offset, buffer, cancel);
-        self.busy.fetch_sub(1, Ordering::SeqCst);
-        if let Ok(read) = result {
-            self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        }
-        result
     }
 }
 

@@ -25,5 +25,5 @@ mod video_gate;
 
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};
-pub(crate) use examine::{Examination, Examined, Look, SeenTrack, examine};
+pub(crate) use examine::{Examination, Examined, Look, SMALL, SeenTrack, examine};
 pub(crate) use init::init;

@@ -67,8 +67,9 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         container: key(container),
         look: match elementary {
             _ if tables => Look::Streams,
-            Some(_) => Look::Beginning,
-            None => Look::BothEnds,
+            // A guess would have to be made of where its end is, and the whole of it read.
+            Some(_) if source.size() > graph::SMALL => Look::Beginning,
+            _ => Look::BothEnds,
         },
         elementary,
         cancel,
@@ -182,6 +183,9 @@ impl Joiner<'_> {
         }
         let covers_only = self.examined.tracks.iter().all(|seen| self.is_cover(seen));
         for seen in &self.examined.tracks {
+            if seen.buffers > 0 && seen.times.is_empty() && !matches!(seen.facts, Facts::Other(_)) {
+                info.remarks.push(format!("the demuxer finds no time on track {}", seen.pad));
+            }
             match &seen.facts {
                 _ if self.is_empty(seen) => {
                     info.remarks.push(format!("track {} is empty and left out", seen.pad));
@@ -276,8 +280,7 @@ impl Joiner<'_> {
             return (samples.start, Some(samples.end - samples.start));
         }
         let start = seen.times.first().map_or(MediaTime::ZERO, |nanos| MediaTime::from_nanos(*nanos));
-        let last = seen.last.filter(|_| seen.ended);
-        let end = last.map(|(at, length)| {
+        let end = seen.last.map(|(at, length)| {
             let length = length.filter(|length| *length > 0).map(MediaTime::from_nanos);
             MediaTime::from_nanos(at) + length.or(unit).unwrap_or(MediaTime::ZERO)
         });
@@ -330,12 +333,13 @@ impl Joiner<'_> {
         if let Some(samples) = self.samples(seen) {
             return samples.rate.or(stated).unwrap_or(fallback);
         }
-        // An AVI has no time stamps: its header's rate is the clock.
-        if self.container == Container::Avi {
-            return stated.unwrap_or(fallback);
-        }
         let found = rate::fit_times(&seen.times, STAMP_TOLERANCE);
         match (found, stated) {
+            // MPEG-2 states the rate that it is shown at; time stamps are on some pictures only and
+            // are guessed for the others.
+            (_, Some(stated)) if facts.codec == "mpeg2" => stated,
+            // An AVI has no time stamps: its header's rate is the clock.
+            (Some(found), Some(stated)) if found.variable && self.container == Container::Avi => stated,
             // Seen for a moment only, several rates may fit; the stated one is chosen if it is one.
             (Some(_), Some(stated)) if rate::times_keep(&seen.times, stated.rate, STAMP_TOLERANCE) => stated,
             (found, stated) => found.or(stated).unwrap_or(fallback),

@@ -456,6 +456,28 @@ fn profiles_of_every_preset_are_what_the_codecs_say() {
 }
 
 #[test]
+fn colours_are_tagged_as_the_plan_names_them() {
+    // By name, and in GStreamer's own numbers: BT.601's matrix with BT.709's transfer.
+    for (name, tagged) in [
+        ("bt601", [6, 6, 6]),
+        ("bt2020", [9, 15, 9]),
+        ("bt2100-pq", [9, 16, 9]),
+        ("bt2100-hlg", [9, 18, 9]),
+        ("2:4:5:4", [6, 1, 6]),
+        ("2:3:7:1", [1, 13, 1]),
+    ] {
+        let mut plan = silent();
+        plan.timeline.slots = 25;
+        plan.rungs[0].video.as_mut().unwrap().colorimetry = name.to_owned();
+        let made = segments(&plan).remove(0);
+        let colour = check_one(&plan, &made, 0).unwrap().video.unwrap().sps.colour.unwrap();
+        assert_eq!([colour.primaries, colour.transfer, colour.matrix], tagged, "{name}");
+        plan.rungs[0].video.as_mut().unwrap().colorimetry = "bt709".to_owned();
+        check_one(&plan, &made, 0).expect_err("another colour");
+    }
+}
+
+#[test]
 fn the_declared_average_is_what_the_muxer_makes_of_such_bits() {
     for mut plan in [ntsc(), zerolatency(), silent(), sound_only()] {
         let bytes = segments(&plan).remove(0);

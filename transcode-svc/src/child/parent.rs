@@ -154,7 +154,9 @@ impl Session {
     ) -> Result<ChunkReport, Error> {
         self.shared.set_sink(Some(sink));
         let ChunkRequest { plan, chunk, platform } = request;
-        let doing = format!("making segments {} to {} of", chunk.first, chunk.end.0.saturating_sub(1));
+        let last = chunk.end.0.saturating_sub(1);
+        let last = if plan.timeline.open_ended { "on".to_owned() } else { format!("to {last}") };
+        let doing = format!("making segments {} {last} of", chunk.first);
         self.platform.clone_from(&platform.name);
         let work = Work { plan: plan.clone(), chunk: chunk.clone(), platform: platform.clone() };
         self.say(ToChild::Run, to_json(&work)?);

@@ -49,7 +49,7 @@ pub(crate) fn two_rungs() -> Plan {
                 rotation: Rotation::None,
                 deinterlace: false,
                 size: Resolution::new(854, 480).unwrap(),
-                colorimetry: String::new(),
+                colorimetry: "bt709".to_owned(),
             }),
             audio: Some(AudioInput { pad: "audio_0".to_owned(), codec: "aac".to_owned() }),
         },

@@ -262,7 +262,7 @@ function drawTable() {
     const planned = job.plan?.rungs.find(({ name }) => name === level.name);
     const made = job.report?.rungs.find(({ rung }) => rung === level.name);
     const asked = [planned?.video?.bitrate, planned?.audio?.bitrate].filter(Boolean);
-    const measured = made?.average ?? (level.measured ? level.declared : 0);
+    const measured = made?.bandwidth ? bits(made.bandwidth.average) : level.measured ? level.declared : 0;
     const size = made?.segments.reduce((sum, segment) => sum + (segment.bytes ?? 0), 0);
     return [
       level.name,
@@ -270,7 +270,7 @@ function drawTable() {
       level.codecs.replace(/avc1\.\w+/, "H.264").replace(/mp4a\.40\.2/, "AAC").replace(",", " + "),
       asked.map((text) => rate(bits(text))).join(" + ") || rate(level.declared),
       rate(measured),
-      rate(made?.peak ?? (level.measured ? level.peak : 0)),
+      rate(made?.bandwidth ? bits(made.bandwidth.peak) : level.measured ? level.peak : 0),
       job.total ? `${job.segments.length} of ${job.total}` : `${job.segments.length}`,
       bytes(size),
     ];
