@@ -56,9 +56,22 @@ pub struct MediaInfo {
     /// Tracks that are neither (time codes, telemetry, subtitles): named, not used.
     #[serde(default)]
     pub other: Vec<OtherTrack>,
+    /// What the end of the file cut off; absent where everything that its tables name is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<Truncated>,
     /// What a person should know: tables that disagree, a file that ends early.
     #[serde(default)]
     pub remarks: Vec<String>,
+}
+
+/// A file that ends before its own tables do: an upload or a copy that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Truncated {
+    /// Bytes from the end of the file to the end of the last sample that its tables name.
+    pub missing_bytes: u64,
+    /// Stream time up to which every sample of every video and audio track is there.
+    pub playable: MediaTime,
 }
 
 /// One video track.

@@ -1,5 +1,7 @@
-//! The service around `transcode-core`: configuration and stores.
+//! The service around `transcode-core`: configuration, stores, the child process, the command line.
 #![forbid(unsafe_code)]
 
+pub mod child;
+pub mod cli;
 pub mod config;
 pub mod store;

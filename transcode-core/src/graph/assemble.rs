@@ -7,7 +7,7 @@
 //! ```
 
 use super::audio_gate::{self, AAC_FRAME, AudioGate, position_time};
-use super::closing;
+use super::closing::{self, Role};
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
 use super::init::make;
@@ -74,7 +74,6 @@ pub(super) struct Parts<'a> {
 
 struct Builder<'a> {
     plan: &'a Plan,
-    chunk: &'a Chunk,
     platform: &'a Platform,
     pipeline: gst::Pipeline,
 }
@@ -82,7 +81,7 @@ struct Builder<'a> {
 /// Build the whole pipeline, in state NULL.
 pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
     let Parts { plan, chunk, platform, source, outputs, watcher, need_earlier, wait_for_seek } = parts;
-    let builder = Builder { plan, chunk, platform, pipeline: gst::Pipeline::new() };
+    let builder = Builder { plan, platform, pipeline: gst::Pipeline::new() };
     builder.pipeline.add(&source).map_err(|_| builder.wrong("the source cannot be added"))?;
     let container = container_key(plan);
     let demuxer = match platform.demux.get(&container) {
@@ -314,7 +313,7 @@ impl Builder<'_> {
         let queue =
             self.queue(&format!("{name}-video"), 0, encoded_bytes(video.bitrate.bits_per_second()))?;
         self.chain(&[from.clone(), encoder.clone(), profile, parse, framing, queue.clone()])?;
-        self.cut_by(&queue, sink, "video")?;
+        self.mux(&queue, sink, "video", Role::Cuts)?;
         let counter = counter.clone();
         let pad = encoder.static_pad("src").ok_or_else(|| self.wrong("the encoder has no source pad"))?;
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -391,11 +390,8 @@ impl Builder<'_> {
                 let bytes = encoded_bytes(audio.bitrate.bits_per_second()).max(2 << 20);
                 let queue = self.queue(&format!("{}-audio", self.plan.rungs[at].name), 0, bytes)?;
                 self.link(&split, &queue)?;
-                if self.plan.rungs[at].video.is_some() {
-                    self.link_request(&queue, &sinks[at], "audio")?;
-                } else {
-                    self.cut_by(&queue, &sinks[at], "audio")?;
-                }
+                let role = if self.plan.rungs[at].video.is_some() { Role::Follows } else { Role::Cuts };
+                self.mux(&queue, &sinks[at], "audio", role)?;
             }
         }
         Ok(())
@@ -447,11 +443,11 @@ impl Builder<'_> {
         encoder::nanos(half.time_of(u64::from(timeline.segment_slots) * 2 + half_slots))
     }
 
-    /// Feed the track that segments are cut by into its muxer.
-    fn cut_by(&self, queue: &gst::Element, sink: &gst::Element, pad: &str) -> Result<(), Error> {
+    /// Feed a track into its muxer.
+    fn mux(&self, queue: &gst::Element, sink: &gst::Element, pad: &str, role: Role) -> Result<(), Error> {
         self.link_request(queue, sink, pad)?;
         let entry = queue.static_pad("sink").ok_or_else(|| self.wrong("a queue has no sink pad"))?;
-        closing::close_last_fragment(&entry, gst::ClockTime::from_nseconds(self.segment_time(0) * 3));
+        closing::close_last_fragment(&entry, role, gst::ClockTime::from_nseconds(self.segment_time(0) * 3));
         Ok(())
     }
 

@@ -6,9 +6,11 @@
 
 mod assemble;
 mod audio_gate;
+mod caps;
 mod closing;
 mod drive;
 mod encoder;
+mod examine;
 mod fragments;
 mod init;
 mod samples;
@@ -21,5 +23,7 @@ mod thumbnail;
 mod upload;
 mod video_gate;
 
+pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};
+pub(crate) use examine::{Examination, Examined, Look, SMALL, SeenTrack, examine};
 pub(crate) use init::init;

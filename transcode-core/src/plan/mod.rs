@@ -11,7 +11,11 @@ mod explain;
 mod ladder;
 mod level;
 mod report;
+mod schedule;
+mod sound;
+mod stored;
 mod timeline;
+mod tracks;
 
 pub use build::plan;
 pub use diff::Difference;
@@ -82,6 +86,9 @@ pub struct VideoInput {
     pub deinterlace: bool,
     /// Size before scaling, after rotation; square pixels not assumed.
     pub size: Resolution,
+    /// What decoded YUV pictures that do not say their colours are taken for: colorimetry as
+    /// GStreamer names it. Without it a converter guesses by the number of lines.
+    pub colorimetry: String,
 }
 
 /// The audio track that is used.

@@ -2,6 +2,13 @@
 //!
 //! The timeline is a grid of *slots*: pictures, or AAC packets where there is no video. Segments
 //! are whole numbers of slots, so no boundary is ever rounded.
+//!
+//! **Open ends.** Some sources cannot state their length: an MPEG-TS or FLV recording, a bare MP3
+//! or AAC stream, a header that was never finished. Their timeline is open-ended: `slots` is then an
+//! upper bound that no such source reaches, `expected` is what it is thought to have (for progress
+//! and ETA, never for a cut), and the run ends with the last picture that there is. Segments beyond
+//! it are never made, the last one made may be shorter, and playlists follow what is stored. A plan
+//! that is not open-ended has exactly `slots` slots, and a source with fewer is a fault.
 
 use crate::units::{FrameRate, MediaTime, SegmentIndex};
 use serde::{Deserialize, Serialize};
@@ -13,7 +20,7 @@ use std::ops::Range;
 pub struct Timeline {
     /// Slots a second: the frame rate, or sample rate / 1024 in an audio ladder.
     pub rate: FrameRate,
-    /// Slots in all.
+    /// Slots in all; an upper bound where `open_ended`.
     pub slots: u64,
     /// Slots a segment; the last segment may have fewer.
     pub segment_slots: u32,
@@ -21,12 +28,35 @@ pub struct Timeline {
     pub start: MediaTime,
     /// The source could not state its length (or may be longer): the last segment ends where it does.
     pub open_ended: bool,
+    /// Slots that an open-ended source is thought to have, for progress and ETA only; absent where
+    /// `slots` says it or nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
 }
 
 impl Timeline {
-    /// How many segments there are.
+    /// How many segments there are; an upper bound where the timeline is open-ended.
     pub fn segment_count(&self) -> u32 {
-        u32::try_from(self.slots.div_ceil(u64::from(self.segment_slots.max(1)))).unwrap_or(u32::MAX)
+        self.segments_in(self.slots)
+    }
+
+    fn segments_in(&self, slots: u64) -> u32 {
+        u32::try_from(slots.div_ceil(u64::from(self.segment_slots.max(1)))).unwrap_or(u32::MAX)
+    }
+
+    /// For showing only: slots that there will be, as far as that is known; `None` where it is not.
+    pub fn expected_slots(&self) -> Option<u64> {
+        if self.open_ended { self.expected } else { Some(self.slots) }
+    }
+
+    /// For showing only: segments that there will be, as far as that is known.
+    pub fn expected_segments(&self) -> Option<u32> {
+        self.expected_slots().map(|slots| self.segments_in(slots))
+    }
+
+    /// For showing only: how long all of it will last, as far as that is known.
+    pub fn expected_duration(&self) -> Option<MediaTime> {
+        self.expected_slots().map(|slots| self.rate.time_of(slots))
     }
 
     /// The slots of a segment; empty past the end.
@@ -51,7 +81,7 @@ impl Timeline {
         self.rate.time_of(slots.end - slots.start)
     }
 
-    /// How long all of it lasts.
+    /// How long all of it lasts; an upper bound where the timeline is open-ended.
     pub fn duration(&self) -> MediaTime {
         self.rate.time_of(self.slots)
     }

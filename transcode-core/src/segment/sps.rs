@@ -68,7 +68,7 @@ const ASPECTS: [(u32, u32); 16] = [
 
 impl Sps {
     /// From the NAL unit's bytes behind its header; `None` where it ends too early or cannot be.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let [profile, constraints, level, ..] = *bytes else { return None };
         let mut bits = Bits::new(bytes);
         bits.bits(24)?;
