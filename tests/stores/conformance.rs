@@ -87,6 +87,9 @@ fn awkward_keys_and_sizes_come_back(sink: &dyn Sink) {
             back.map_or(0, |b| b.len())
         );
         assert_eq!(sink.size_of(key, &cancel).expect("size"), Some(size as u64), "{key}");
+        // A store may say so before it has taken the bytes.
+        let again = sink.create(key, ObjectKind::Segment, &bytes, &cancel);
+        assert_eq!(again.unwrap_or_else(|error| panic!("{key}: {error}")), Created::Existed, "{key}");
         sink.remove(key, &cancel).unwrap_or_else(|error| panic!("{key}: {error}"));
         assert_eq!(sink.read(key, &cancel).expect("read"), None, "{key} was removed");
     }
@@ -129,13 +132,11 @@ pub(crate) fn of_many_at_once(sink: &dyn Sink, race: Race) {
                 .map(|(who, _)| who)
                 .collect()
         });
-        assert_eq!(winners.len(), 1, "round {round}: new for {winners:?}");
+        assert!(!winners.is_empty(), "round {round}: it is new for nobody");
+        assert!(race == Race::SomeWin || winners.len() == 1, "round {round}: new for {winners:?}");
         let stored = sink.read(&key, &cancel).expect("read").expect("stored");
-        assert_eq!(
-            stored,
-            vec![winners[0]; 20_000 + usize::from(winners[0])],
-            "the winner's bytes are stored"
-        );
+        assert!(winners.contains(&stored[0]), "what is stored is a winner's");
+        assert_eq!(stored, vec![stored[0]; 20_000 + usize::from(stored[0])], "and it is whole");
     }
 }
 

@@ -202,7 +202,7 @@ fn the_example_in_the_documentation_is_a_file_that_can_be_read() {
         .skip_while(|line| *line != "//! ```toml")
         .skip(1)
         .take_while(|line| *line != "//! ```")
-        .map(|line| format!("{}\n", line.trim_start_matches("//! ")))
+        .map(|line| format!("{}\n", line.trim_start_matches("//!")))
         .collect();
     assert!(example.contains("[cache]"));
     let config = load(&example, &[]).expect("loaded");
