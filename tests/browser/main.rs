@@ -66,10 +66,7 @@ fn a_ladder_plays_while_it_is_made_and_seeks_and_switches_once_it_is_done() {
     let mut pages = ENGINES.map(|engine| (engine, open(&server, engine)));
     for (engine, page) in &mut pages {
         let state = assert_pictures_move(page);
-        assert!(
-            job.running(),
-            "{engine}: the job was over before its pictures moved; a longer clip is needed"
-        );
+        assert!(job.running(), "{engine}: the job was over before its pictures moved; a longer clip is needed");
         assert_eq!(state["phase"], "live", "{engine}: {state}");
         assert_eq!(state["engine"], *engine);
         assert!(number(&state, "playable") < number(&state, "total"), "{engine}: {state}");
@@ -112,8 +109,7 @@ fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
 
     // Six seconds are ceil(6 × 30000/1001) = 180 pictures; half a picture in, no rounding decides.
     let boundaries = [179, 180, 181, 359, 360, 361, 539, 540];
-    let wanted: Vec<u32> =
-        [0, 1, 77, 250, 441].into_iter().chain(boundaries).chain([clip.pictures - 2]).collect();
+    let wanted: Vec<u32> = [0, 1, 77, 250, 441].into_iter().chain(boundaries).chain([clip.pictures - 2]).collect();
 
     for engine in ENGINES {
         let mut page = open(&server, engine);
@@ -126,9 +122,7 @@ fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
             for &picture in &wanted {
                 let time = (f64::from(picture) + 0.5) / rate;
                 let seen = page.evaluate(&format!("shownAt({time})"));
-                let told = |what: &str| {
-                    format!("{engine}, {level}, picture {picture} at {time:.4} s: {what}: {seen}")
-                };
+                let told = |what: &str| format!("{engine}, {level}, picture {picture} at {time:.4} s: {what}: {seen}");
                 let shown = seen["number"].as_f64().unwrap_or_else(|| panic!("{}", told("unreadable")));
                 let clock = (number(&seen, "mediaTime") * rate).round();
                 assert!((shown - f64::from(picture)).abs() <= 1.0, "{}", told("another picture is shown"));
