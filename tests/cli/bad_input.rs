@@ -77,7 +77,11 @@ fn a_video_that_ends_early_fails_or_is_published_as_far_as_it_goes() {
     is_not_finished(&out);
     let out = dir.path().join("allowed");
     let allowed = finish(run(input, &out, &[&QUICK[..], &["--allow-truncated"]].concat())).succeeded();
-    assert!(allowed.stdout.contains("cut off") || allowed.stdout.contains("the source ends after"), "{}", allowed.stdout);
+    assert!(
+        allowed.stdout.contains("cut off") || allowed.stdout.contains("the source ends after"),
+        "{}",
+        allowed.stdout
+    );
     let count = crate::support::segments(&crate::support::renditions(&out)[0]).len();
     assert!((4..12).contains(&count), "{count} segments of 13");
     is_finished(&out, count);

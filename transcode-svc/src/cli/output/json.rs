@@ -87,7 +87,9 @@ impl Output for Json {
 
     fn progress(&self, snapshot: &Snapshot) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if snapshot.elapsed - *last >= EVERY || snapshot.wanted.is_some_and(|wanted| snapshot.encoded >= wanted) {
+        if snapshot.elapsed - *last >= EVERY
+            || snapshot.wanted.is_some_and(|wanted| snapshot.encoded >= wanted)
+        {
             *last = snapshot.elapsed;
             event("progress", snapshot);
         }

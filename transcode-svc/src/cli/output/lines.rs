@@ -37,16 +37,12 @@ impl Output for Lines {
         if !is_due(*last, snapshot.elapsed, percent) {
             return;
         }
-        *last = Some((snapshot.elapsed, percent));
-        let eta = snapshot.eta.map(|eta| format!(", {} to go", clock(eta))).unwrap_or_default();
-        let rungs =
-            snapshot.rungs.iter().map(|rung| format!("{} {}/{}", rung.rung, rung.playable, rung.segments));
-        let rungs: Vec<String> = rungs.collect();
-        log::info!(
-            "{percent:.0} %, {:.2}× realtime{eta}; playable segments: {}",
-            snapshot.speed,
-            rungs.join(", ")
-        );
+        *last = Some((snapshot.elapsed, percent.unwrap_or(0.0)));
+        let done = percent.map_or_else(|| clock(snapshot.encoded), |percent| format!("{percent:.0} %"));
+        let rungs = snapshot.rungs.iter().map(|rung| format!("{} {}", rung.rung, rung.of_all()));
+        let (speed, to_go, rungs) =
+            (snapshot.speed, snapshot.to_go(), rungs.collect::<Vec<_>>().join(", "));
+        log::info!("{done}, {speed:.2}× realtime{to_go}; playable segments: {rungs}");
     }
 
     fn segment(&self, key: &str, facts: &SegmentFacts) {

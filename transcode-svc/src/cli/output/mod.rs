@@ -95,7 +95,8 @@ impl End<'_> {
             ));
         }
         // Of sources whose own tables tell that they were cut off, the plan knows how much is there.
-        let is_cut = |reason: &Reason| matches!(reason, Reason::Truncated { .. } | Reason::TruncatedLater { .. });
+        let is_cut =
+            |reason: &Reason| matches!(reason, Reason::Truncated { .. } | Reason::TruncatedLater { .. });
         for note in self.report.planning.notes.iter().filter(|note| is_cut(&note.reason)) {
             text.push_str(&format!("  {note}\n"));
         }
