@@ -162,7 +162,10 @@ impl Browser {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer within {ANSWER:?}"),
                 Err(RecvTimeoutError::Disconnected) => {
-                    panic!("{method}: the browser ended (is chromium installed? run scripts/setup test): {}", self.log())
+                    panic!(
+                        "{method}: the browser ended (is chromium installed? run scripts/setup test): {}",
+                        self.log()
+                    )
                 }
             }
         }
