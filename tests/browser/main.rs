@@ -5,6 +5,8 @@
 //! belongs to the time on the clock. Every claim is checked with hls.js (Media Source Extensions)
 //! and with the browser's own HLS. Times are in seconds, pictures are counted from 0.
 
+#![allow(unreachable_pub)]
+
 #[path = "../support/browser.rs"]
 mod browser;
 mod clips;
