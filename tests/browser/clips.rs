@@ -25,12 +25,17 @@ pub fn repository(path: &Path) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The clip `times` over, its packets copied.
+/// The clip `times` over, its packets copied, its tables in front.
 pub fn looped(clip: &Path, times: u32, folder: &Path) -> PathBuf {
     let path = folder.join("long.mp4");
-    ffmpeg(Command::new("ffmpeg").args(["-stream_loop", &(times - 1).to_string(), "-i"]).arg(repository(clip)).args([
-        "-map", "0:v:0", "-map", "0:a:0", "-c", "copy",
-    ]), &path, |_| {});
+    ffmpeg(
+        Command::new("ffmpeg")
+            .args(["-stream_loop", &(times - 1).to_string(), "-i"])
+            .arg(repository(clip))
+            .args(["-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-movflags", "+faststart"]),
+        &path,
+        |_| {},
+    );
     path
 }
 
@@ -57,8 +62,20 @@ fn draw(number: u32) -> Vec<u8> {
         for x in 0..WIDTH {
             let one = number >> (BITS - 1 - x * BITS / WIDTH) & 1 == 1;
             picture.push(match y * 10 / HEIGHT {
-                3 | 4 => if one { 235 } else { 16 },
-                5 | 6 => if one { 16 } else { 235 },
+                3 | 4 => {
+                    if one {
+                        235
+                    } else {
+                        16
+                    }
+                }
+                5 | 6 => {
+                    if one {
+                        16
+                    } else {
+                        235
+                    }
+                }
                 _ => u8::try_from((x / 4 + y / 2 + number as usize) % 200).unwrap_or(0) + 20,
             });
         }

@@ -5,16 +5,22 @@
 //! belongs to the time on the clock. Every claim is checked with hls.js (Media Source Extensions)
 //! and with the browser's own HLS. Times are in seconds, pictures are counted from 0.
 
+#![allow(unreachable_pub)]
+
 #[path = "../support/browser.rs"]
 mod browser;
 mod clips;
 mod job;
+#[path = "../support/web.rs"]
+mod web;
 
 use browser::Browser;
 use job::{Job, Server};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use web::{Reply, Web};
 
 const STATE: &str = "transcodePlayer.state()";
 
@@ -54,37 +60,72 @@ fn seek(page: &mut Browser, time: f64) {
     page.wait_for(&arrived, STATE, PATIENCE);
 }
 
+/// A film behind HTTP whose second half waits.
+struct Withheld {
+    web: Web,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Withheld {
+    /// Longest wait of one request: below what clients take for a dead server (30 s).
+    const WAIT: Duration = Duration::from_secs(20);
+
+    fn start(film: Vec<u8>) -> Self {
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let web = Web::start({
+            let gate = Arc::clone(&gate);
+            move |_, request| {
+                if request.range().is_some_and(|(first, _)| first > film.len() / 2) {
+                    let open = gate.0.lock().expect("the gate");
+                    drop(gate.1.wait_timeout_while(open, Self::WAIT, |open| !*open));
+                }
+                Reply::range_of(request, &film, "\"film\"")
+            }
+        });
+        Self { web, gate }
+    }
+
+    fn release(&self) {
+        *self.gate.0.lock().expect("the gate") = true;
+        self.gate.1.notify_all();
+    }
+}
+
 #[test]
 fn a_ladder_plays_while_it_is_made_and_seeks_and_switches_once_it_is_done() {
     let folder = tempfile::tempdir().expect("a folder");
-    let clip = clips::looped(Path::new("tests/media/gopro-karma.mp4"), 10, folder.path());
+    let clip = clips::looped(Path::new("tests/media/gopro-karma.mp4"), 5, folder.path());
     let output = folder.path().join("out");
     let server = Server::start(&output);
-    let rungs = ["480p:480:1500k:96k", "240p:240:400k:64k"];
-    let mut job = Job::start(&clip, &output, &rungs, Some("medium"));
+    // However fast the machine: the second half of the film is withheld until pictures have moved.
+    let source = Withheld::start(std::fs::read(clip).expect("the clip"));
+    let rungs = ["480p:480:1200k:96k", "240p:240:400k:64k"];
+    let mut job = Job::start(&source.web.endpoint(), &output, &rungs);
 
     let mut pages = ENGINES.map(|engine| (engine, open(&server, engine)));
     for (engine, page) in &mut pages {
         let state = assert_pictures_move(page);
-        assert!(job.running(), "{engine}: the job was over before its pictures moved; a longer clip is needed");
+        assert!(job.running(), "{engine}: the job is over already: {state}");
         assert_eq!(state["phase"], "live", "{engine}: {state}");
         assert_eq!(state["engine"], *engine);
         assert!(number(&state, "playable") < number(&state, "total"), "{engine}: {state}");
         assert!(number(&state, "time") < 30.0, "{engine}: it begins at the beginning: {state}");
     }
+    source.release();
     job.finish();
 
     for (engine, page) in &mut pages {
         page.wait_for("transcodePlayer.state().phase === 'finished'", STATE, PATIENCE);
         // The browser's own player reloads a growing playlist when it likes.
-        page.wait_for("transcodePlayer.state().duration > 100", STATE, PATIENCE);
+        page.wait_for("transcodePlayer.state().duration > 59", STATE, PATIENCE);
         let state = page.evaluate(STATE);
         assert_eq!(state["playable"], state["total"], "{engine}: {state}");
         assert_eq!(state["reported"], true, "{engine}: {state}");
 
-        seek(page, 99.0);
-        assert_pictures_move(page);
-        for (level, height) in [("240p", 240), ("480p", 480), ("240p", 240)] {
+        for (time, level, height) in [(40.0, "240p", 240), (20.0, "480p", 480), (30.0, "240p", 240)] {
+            seek(page, time);
+            page.evaluate("transcodePlayer.video.play()");
+            assert_pictures_move(page);
             assert_eq!(page.evaluate(&format!("transcodePlayer.setLevel('{level}')")), true, "{engine}");
             page.wait_for(&format!("transcodePlayer.state().height === {height}"), STATE, PATIENCE);
         }
@@ -97,36 +138,49 @@ fn a_ladder_plays_while_it_is_made_and_seeks_and_switches_once_it_is_done() {
     }
 }
 
+/// How late picture 0 may stand on a player's clock. hls.js puts the first *decoding* time at 0, and
+/// x264 decodes up to two pictures before it shows one; the browser's own player puts it at 0.
+fn latest_start(engine: &str) -> f64 {
+    if engine == "native" { 0.001 } else { 0.1 }
+}
+
 #[test]
 fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
     let folder = tempfile::tempdir().expect("a folder");
     let clip = clips::numbered(folder.path());
     let output = folder.path().join("out");
     let rungs = ["large:540:1500k:96k", "small:270:400k:64k"];
-    Job::start(&clip.path, &output, &rungs, None).finish();
+    Job::start(&clip.path.display().to_string(), &output, &rungs).finish();
     let server = Server::start(&output);
     let rate = clip.rate.0 / clip.rate.1;
 
     // Six seconds are ceil(6 × 30000/1001) = 180 pictures; half a picture in, no rounding decides.
     let boundaries = [179, 180, 181, 359, 360, 361, 539, 540];
-    let wanted: Vec<u32> = [0, 1, 77, 250, 441].into_iter().chain(boundaries).chain([clip.pictures - 2]).collect();
+    let wanted: Vec<u32> =
+        [0, 1, 77, 250, 441].into_iter().chain(boundaries).chain([clip.pictures - 2]).collect();
 
     for engine in ENGINES {
         let mut page = open(&server, engine);
+        let mut start = 0.0;
         page.wait_for("transcodePlayer.state().phase === 'finished'", STATE, PATIENCE);
         for (level, height) in [("large", 540), ("small", 270)] {
             page.evaluate(&format!("transcodePlayer.setLevel('{level}')"));
             page.wait_for(&format!("transcodePlayer.state().height === {height}"), STATE, PATIENCE);
             page.evaluate("transcodePlayer.video.pause()");
             page.evaluate(clips::READER);
+            let first = page.evaluate("shownAt(0)");
+            assert_eq!(first["number"], 0, "{engine}, {level}: {first}");
+            start = number(&first, "mediaTime");
+            assert!(start < latest_start(engine), "{engine}, {level}: the film begins late: {first}");
             for &picture in &wanted {
-                let time = (f64::from(picture) + 0.5) / rate;
+                let time = start + (f64::from(picture) + 0.5) / rate;
                 let seen = page.evaluate(&format!("shownAt({time})"));
-                let told = |what: &str| format!("{engine}, {level}, picture {picture} at {time:.4} s: {what}: {seen}");
-                let shown = seen["number"].as_f64().unwrap_or_else(|| panic!("{}", told("unreadable")));
-                let clock = (number(&seen, "mediaTime") * rate).round();
-                assert!((shown - f64::from(picture)).abs() <= 1.0, "{}", told("another picture is shown"));
-                assert!((shown - clock).abs() <= 1.0, "{}", told("the picture is not the clock's"));
+                let told = |what: &str| {
+                    format!("{engine}, {level}, picture {picture} at {time:.4} s: {what}: {seen}")
+                };
+                let clock = ((number(&seen, "mediaTime") - start) * rate).round();
+                assert_eq!(seen["number"], picture, "{}", told("another picture is shown"));
+                assert_eq!(clock, f64::from(picture), "{}", told("the picture is not the clock's"));
                 assert_eq!(seen["height"], height, "{}", told("another level"));
             }
         }
@@ -136,7 +190,8 @@ fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
         let seen = page.evaluate("looks");
         let seen = seen.as_array().expect("a list of pictures");
         for look in seen.iter().filter(|look| look["number"].is_number()) {
-            let off = number(look, "number") - (number(look, "mediaTime") * rate).round();
+            let off = number(look, "number") - ((number(look, "mediaTime") - start) * rate).round();
+            // The picture may have moved on between the call and the look.
             assert!(off.abs() <= 1.0, "{engine}: while it plays: {look}");
         }
         let unreadable = seen.iter().filter(|look| look["number"].is_null()).count();

@@ -4,6 +4,8 @@
 //! ending it again. Knows nothing of players. The pipes are the browser's file descriptors 3 and 4
 //! (`--remote-debugging-pipe`): messages are JSON, each ended by a zero byte; no port is opened.
 
+#![allow(dead_code, unreachable_pub)]
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -118,7 +120,6 @@ impl Browser {
     }
 
     /// Press a key that has one character, or a named one such as `ArrowRight`.
-    #[allow(dead_code)]
     pub fn press(&mut self, key: &str) {
         let text = if key.chars().count() == 1 { key } else { "" };
         self.call("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": key, "text": text}));
@@ -126,7 +127,6 @@ impl Browser {
     }
 
     /// Store a picture of the page as PNG.
-    #[allow(dead_code)]
     pub fn picture(&mut self, path: &Path) {
         let answer = self.call("Page.captureScreenshot", json!({"format": "png"}));
         let png = from_base64(answer["data"].as_str().expect("a picture comes as text"));
@@ -134,7 +134,6 @@ impl Browser {
     }
 
     /// Show the page as somebody sees it whose system is `light` or `dark`.
-    #[allow(dead_code)]
     pub fn colours(&mut self, scheme: &str) {
         let feature = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.call("Emulation.setEmulatedMedia", feature);
@@ -162,7 +161,10 @@ impl Browser {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer within {ANSWER:?}"),
                 Err(RecvTimeoutError::Disconnected) => {
-                    panic!("{method}: the browser ended (is chromium installed? run scripts/setup test): {}", self.log())
+                    panic!(
+                        "{method}: the browser ended (is chromium installed? run scripts/setup test): {}",
+                        self.log()
+                    )
                 }
             }
         }

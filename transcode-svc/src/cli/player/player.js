@@ -115,6 +115,7 @@ async function follow() {
       job.phase = ended ? "finished" : "live";
     }
     await learn();
+    reviveNative();
     if (job.phase === "finished") return;
     await sleep(RELOAD);
   }
@@ -185,8 +186,9 @@ function startScript() {
   hls.on(Events.FRAG_BUFFERED, (_, { frag }) => {
     trouble(null);
     // A paused picture is not drawn again by itself when its level changes underneath it.
-    const { paused, currentTime: time } = video;
-    if (redraw && paused && level(frag.level)?.name === job.level && frag.start <= time && time < frag.end) {
+    const { paused, ended, currentTime: time } = video;
+    const here = frag.start <= time && (time < frag.end || ended);
+    if (redraw && paused && here && level(frag.level)?.name === job.level) {
       redraw = false;
       video.currentTime = time;
     }
@@ -197,12 +199,22 @@ function startScript() {
 
 // The browser's own HLS chooses among levels by itself; one level is played by its own playlist.
 function startNative(uri, time) {
-  const paused = video.paused && video.readyState > 0;
+  const paused = video.paused && !video.ended && video.readyState > 0;
   video.addEventListener("loadedmetadata", () => {
     video.currentTime = time;
     if (!paused) video.play().catch(() => {});
   }, { once: true });
   video.src = uri;
+}
+
+// Chromium's own HLS takes a playlist that grows for a broadcast: it may end before the film does,
+// and does not notice that the film has an end at last. Then it is begun again where it stood.
+function reviveNative() {
+  const { ended, duration, currentTime: time } = video;
+  const end = job.segments.reduce((sum, segment) => sum + segment.duration, 0);
+  const blind = job.phase === "finished" && duration === Infinity;
+  if (job.engine !== "native" || !(blind || (ended && end > time + 1))) return;
+  startNative(job.levels.find(({ name }) => name === job.level)?.uri ?? "master.m3u8", time);
 }
 
 // At once, so that the choice is seen; where hls.js has not read the master yet, as soon as it has.
