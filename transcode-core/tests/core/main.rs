@@ -1,17 +1,4 @@
-//! Tests of the library through its public face, in one binary.
-//!
-//! Media come from the repository, from the folder that `scripts/media` fills, and from `ffmpeg`,
-//! which makes odd ones into a folder that goes away with the test.
+//! t
 #![allow(clippy::unwrap_used)]
-
-mod muxed;
-mod plans;
-mod playlist;
 mod probe;
-mod run;
-mod segment;
 mod support;
-#![allow(clippy::unwrap_used)]
-
-mod plan;
-mod plan_rules;
