@@ -185,8 +185,7 @@ impl<'a> Driver<'a> {
         let furthest = state.tracks.iter().map(|note| note.at).max().unwrap_or(0);
         let all = state.tracks.iter().all(|note| note.known(self.wanted.look));
         let found = state.tracks.iter().any(|note| !matches!(note.seen.facts, Facts::Other(_)));
-        let first =
-            state.tracks.iter().filter_map(|note| note.seen.times.first()).min().copied().unwrap_or(0);
+        let first = state.tracks.iter().filter_map(|note| note.seen.first).min().unwrap_or(0);
         let ended = !state.tracks.is_empty() && state.tracks.iter().all(|note| note.seen.ended);
         (state.complete && all) || ended || (found && furthest - first >= LATE)
     }

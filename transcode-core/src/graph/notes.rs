@@ -47,8 +47,12 @@ pub(crate) struct SeenTrack {
     pub(crate) rotation: Rotation,
     /// As the container writes it, of two or three letters.
     pub(crate) language: Option<String>,
-    /// When the first pictures or samples are shown, in order of time.
-    pub(crate) times: Vec<i64>,
+    /// When the first picture or sample is shown.
+    pub(crate) first: Option<i64>,
+    /// Stamps of the first pictures or samples, in order. These are no stream times: Matroska's
+    /// demuxer may find that another track begins earlier and move its zero by some milliseconds
+    /// after a few pictures, which is no change of their rate.
+    pub(crate) stamps: Vec<i64>,
     /// Buffers that passed.
     pub(crate) buffers: u64,
     /// When the last one begins and how long it lasts; only where the end was seen.
@@ -99,7 +103,7 @@ impl Notes {
             .into_iter()
             .map(|mut note| {
                 note.drop_the_unsettled();
-                note.seen.times.sort_unstable();
+                note.seen.stamps.sort_unstable();
                 note.restore_colour();
                 note.seen.last = note.seen.last.filter(|_| end_seen);
                 note.seen
@@ -165,7 +169,8 @@ impl Notes {
         note.at = note.at.max(shown);
         // What is looked at must not depend on how soon the driver notices that it is enough.
         if !at_the_end && !note.seen_enough() {
-            note.seen.times.push(shown);
+            note.seen.first = Some(note.seen.first.map_or(shown, |first| first.min(shown)));
+            note.seen.stamps.extend(stamp.and_then(|stamp| i64::try_from(stamp.nseconds()).ok()));
         }
         if note.seen.last.is_none_or(|(last, _)| shown >= last) {
             let length = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
@@ -190,7 +195,7 @@ impl Note {
     }
 
     fn seen_enough(&self) -> bool {
-        let times = &self.seen.times;
+        let times = &self.seen.stamps;
         let span = times.iter().max().zip(times.iter().min()).map_or(0, |(last, first)| last - first);
         times.len() >= MOST_PICTURES
             || (times.len() > 3 * REORDERED && span >= LOOK)
@@ -203,7 +208,7 @@ impl Note {
         if !matches!(self.seen.facts, Facts::Video(_)) || !self.seen_enough() {
             return;
         }
-        let times = &mut self.seen.times;
+        let times = &mut self.seen.stamps;
         let last = times.iter().rev().take(REORDERED).min().copied();
         times.retain(|time| last.is_none_or(|last| *time <= last));
     }

@@ -12,6 +12,7 @@ mod mp4;
 mod rate;
 mod samples;
 mod sniff;
+mod stream;
 
 pub use describe::describe;
 
@@ -60,7 +61,7 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         let used = |track: &&mp4::Track| track.is_video() || track.is_audio();
         !movie.fragmented && movie.tracks.iter().filter(used).all(|track| track.samples.is_some())
     });
-    let elementary = elementary(container);
+    let elementary = stream::codec(container);
     let examination = Examination {
         source: source.clone(),
         platform,
@@ -81,7 +82,10 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         },
         (error, _) => error,
     })?;
-    let stated = states_length(container, source.as_ref(), cancel)?;
+    let stated = match &movie {
+        Some(movie) => movie.stated.or(examined.duration),
+        None => stream::stated_length(container, source.as_ref(), examined.duration, cancel)?,
+    };
     let joiner = Joiner { container, movie: movie.as_ref(), examined: &examined, stated };
     let mut info = MediaInfo {
         source: source.identity(),
@@ -126,26 +130,6 @@ fn key(container: Container) -> &'static str {
     }
 }
 
-/// The codec of a stream that comes without a container.
-fn elementary(container: Container) -> Option<&'static str> {
-    match container {
-        Container::Mp3 => Some("mp3"),
-        Container::Adts => Some("aac"),
-        Container::Flac => Some("flac"),
-        _ => None,
-    }
-}
-
-/// Whether the demuxer's length is more than a guess: parsers of bare streams take it from the first
-/// frames' bit rate unless a header tells.
-fn states_length(container: Container, source: &dyn Source, cancel: &Cancel) -> Result<bool, Error> {
-    match container {
-        Container::Adts => Ok(false),
-        Container::Mp3 => Ok(sniff::mp3_states_length(source, cancel)?),
-        _ => Ok(true),
-    }
-}
-
 /// A header that lists no sample at all is not worth a demuxer's time.
 fn refuse_empty(movie: &mp4::Movie) -> Result<(), String> {
     let mut used = movie.tracks.iter().filter(|track| track.is_video() || track.is_audio()).peekable();
@@ -172,8 +156,8 @@ struct Joiner<'a> {
     container: Container,
     movie: Option<&'a mp4::Movie>,
     examined: &'a Examined,
-    /// The demuxer's length is to be believed.
-    stated: bool,
+    /// What a header says of the whole, where it may be believed.
+    stated: Option<MediaTime>,
 }
 
 impl Joiner<'_> {
@@ -183,7 +167,7 @@ impl Joiner<'_> {
         }
         let covers_only = self.examined.tracks.iter().all(|seen| self.is_cover(seen));
         for seen in &self.examined.tracks {
-            if seen.buffers > 0 && seen.times.is_empty() && !matches!(seen.facts, Facts::Other(_)) {
+            if seen.buffers > 0 && seen.first.is_none() && !matches!(seen.facts, Facts::Other(_)) {
                 info.remarks.push(format!("the demuxer finds no time on track {}", seen.pad));
             }
             match &seen.facts {
@@ -213,7 +197,7 @@ impl Joiner<'_> {
         let ends = info.video.iter().map(|track| (track.start, track.duration));
         let ends = ends.chain(info.audio.iter().map(|track| (track.start, track.duration)));
         let longest = ends.filter_map(|(start, duration)| duration.map(|duration| start + duration)).max();
-        info.duration = longest.or_else(|| self.stated_duration());
+        info.duration = longest.or(self.stated);
         if let Some(truncated) = &info.truncated {
             info.remarks.push(format!(
                 "the file was cut off: {} bytes are missing, it plays up to {:.3} s",
@@ -269,24 +253,20 @@ impl Joiner<'_> {
         still && pictures <= 1
     }
 
-    fn stated_duration(&self) -> Option<MediaTime> {
-        let stated = self.movie.and_then(|movie| movie.stated);
-        stated.or(self.examined.duration.filter(|_| self.stated))
-    }
-
     /// Stream times of the beginning and, where it is known, of the end.
     fn extent(&self, seen: &SeenTrack, unit: Option<MediaTime>) -> (MediaTime, Option<MediaTime>) {
         if let Some(samples) = self.samples(seen) {
             return (samples.start, Some(samples.end - samples.start));
         }
-        let start = seen.times.first().map_or(MediaTime::ZERO, |nanos| MediaTime::from_nanos(*nanos));
-        let end = seen.last.map(|(at, length)| {
+        let start = seen.first.map_or(MediaTime::ZERO, MediaTime::from_nanos);
+        let last = seen.last.map(|(at, length)| {
             let length = length.filter(|length| *length > 0).map(MediaTime::from_nanos);
             MediaTime::from_nanos(at) + length.or(unit).unwrap_or(MediaTime::ZERO)
         });
-        // The only track ends where the whole does.
-        let alone = self.examined.tracks.len() == 1;
-        let end = end.or_else(|| self.stated_duration().filter(|_| alone));
+        // The only track ends where the whole does. Bare streams state samples, their last packet may
+        // not be full.
+        let alone = self.stated.filter(|_| self.examined.tracks.len() == 1);
+        let end = if stream::is_bare(self.container) { alone.or(last) } else { last.or(alone) };
         (start, end.filter(|end| *end > start).map(|end| end - start))
     }
 
@@ -333,7 +313,7 @@ impl Joiner<'_> {
         if let Some(samples) = self.samples(seen) {
             return samples.rate.or(stated).unwrap_or(fallback);
         }
-        let found = rate::fit_times(&seen.times, STAMP_TOLERANCE);
+        let found = rate::fit_times(&seen.stamps, STAMP_TOLERANCE);
         match (found, stated) {
             // MPEG-2 states the rate that it is shown at; time stamps are on some pictures only and
             // are guessed for the others.
@@ -341,7 +321,7 @@ impl Joiner<'_> {
             // An AVI has no time stamps: its header's rate is the clock.
             (Some(found), Some(stated)) if found.variable && self.container == Container::Avi => stated,
             // Seen for a moment only, several rates may fit; the stated one is chosen if it is one.
-            (Some(_), Some(stated)) if rate::times_keep(&seen.times, stated.rate, STAMP_TOLERANCE) => stated,
+            (Some(_), Some(stated)) if rate::times_keep(&seen.stamps, stated.rate, STAMP_TOLERANCE) => stated,
             (found, stated) => found.or(stated).unwrap_or(fallback),
         }
     }
