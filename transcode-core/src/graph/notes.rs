@@ -9,7 +9,7 @@ use super::caps::{self, Facts};
 use crate::error::Error;
 use crate::media::{Colour, Rotation};
 use gstreamer as gst;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How much of each video track is looked at where the container has no tables: enough to tell a
 /// rate from its neighbours on a clock of milliseconds.
@@ -23,7 +23,7 @@ const REORDERED: usize = 8;
 
 /// A track that has shown nothing while another went on for so long has nothing to show; one with
 /// fewer pictures than are wanted is not waited for longer either.
-pub(super) const LATE: i64 = 10_000_000_000;
+const LATE: i64 = 10_000_000_000;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,10 @@ pub(crate) struct SeenTrack {
 }
 
 /// What streaming threads write down.
-#[derive(Default)]
 pub(super) struct Notes {
     state: Mutex<State>,
+    go_on: Condvar,
+    look: Look,
 }
 
 /// What was written down.
@@ -76,8 +77,8 @@ pub(super) struct State {
     pub(super) complete: bool,
     /// Grows with everything that passes.
     pub(super) moved: u64,
-    /// What passes now is the end of the source.
-    pub(super) at_the_end: bool,
+    /// The first look is over: what passes now is not looked at any more, or only for its end.
+    pub(super) over: bool,
     /// An element could not be made or linked in a streaming thread.
     pub(super) failure: Option<Error>,
 }
@@ -87,12 +88,35 @@ pub(super) struct Note {
     pub(super) seen: SeenTrack,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// The latest time on this track.
-    pub(super) at: i64,
+    at: i64,
     /// What the container says of colours, which the parser was not told.
     colour: Option<Colour>,
 }
 
+impl State {
+    /// Everything that the look is for has been seen of every track.
+    pub(super) fn is_known(&self, look: Look) -> bool {
+        let tracks = &self.tracks;
+        let furthest = tracks.iter().map(|note| note.at).max().unwrap_or(0);
+        let first = tracks.iter().filter_map(|note| note.seen.first).min().unwrap_or(0);
+        let found = tracks.iter().any(|note| !matches!(note.seen.facts, Facts::Other(_)));
+        let ended = !tracks.is_empty() && tracks.iter().all(|note| note.seen.ended);
+        let all = self.complete && tracks.iter().all(|note| note.known(look));
+        all || ended || (found && furthest - first >= LATE)
+    }
+}
+
 impl Notes {
+    pub(super) fn new(look: Look) -> Self {
+        Self { state: Mutex::default(), go_on: Condvar::new(), look }
+    }
+
+    /// The first look is over; whoever waits for that goes on.
+    pub(super) fn end_look(&self) {
+        self.lock().over = true;
+        self.go_on.notify_all();
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +180,7 @@ impl Notes {
     pub(super) fn buffer(&self, track: usize, buffer: &gst::BufferRef) {
         let mut state = self.lock();
         state.moved += 1;
-        let at_the_end = state.at_the_end;
+        let over = state.over;
         let Some(note) = state.tracks.get_mut(track) else { return };
         if buffer.flags().contains(gst::BufferFlags::HEADER) && note.has_header_packets() {
             return;
@@ -168,13 +192,17 @@ impl Notes {
         let Some(shown) = shown.and_then(|time| i64::try_from(time.nseconds()).ok()) else { return };
         note.at = note.at.max(shown);
         // What is looked at must not depend on how soon the driver notices that it is enough.
-        if !at_the_end && !note.seen_enough() {
+        if !over && !note.seen_enough() {
             note.seen.first = Some(note.seen.first.map_or(shown, |first| first.min(shown)));
             note.seen.stamps.extend(stamp.and_then(|stamp| i64::try_from(stamp.nseconds()).ok()));
         }
         if note.seen.last.is_none_or(|(last, _)| shown >= last) {
             let length = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
             note.seen.last = Some((shown, length));
+        }
+        // Enough is enough: the source is read no further until the driver has decided how to go on.
+        while !state.over && state.is_known(self.look) {
+            state = self.go_on.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -224,7 +252,7 @@ impl Note {
     }
 
     /// Everything that the look is for has been seen.
-    pub(super) fn known(&self, look: Look) -> bool {
+    fn known(&self, look: Look) -> bool {
         if self.seen.ended {
             return true;
         }

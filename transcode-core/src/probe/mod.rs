@@ -6,6 +6,7 @@
 //! tell them, on the container's clock otherwise.
 
 mod boxes;
+mod declared;
 mod describe;
 mod language;
 mod mp4;
@@ -62,6 +63,7 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         !movie.fragmented && movie.tracks.iter().filter(used).all(|track| track.samples.is_some())
     });
     let elementary = stream::codec(container);
+    let whole = declared::beyond_the_end(container, source.as_ref(), cancel)?;
     let examination = Examination {
         source: source.clone(),
         platform,
@@ -72,6 +74,7 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
             Some(_) if source.size() > graph::SMALL => Look::Beginning,
             _ => Look::BothEnds,
         },
+        whole,
         elementary,
         cancel,
     };
@@ -98,6 +101,16 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         remarks: Vec::new(),
     };
     joiner.join(&mut info);
+    if let Some(whole) = whole {
+        info.truncated = Some(cut_short(&info, whole));
+    }
+    if let Some(truncated) = &info.truncated {
+        info.remarks.push(format!(
+            "the file was cut off: {} bytes are missing, it plays up to {:.3} s",
+            truncated.missing_bytes,
+            truncated.playable.as_secs_f64()
+        ));
+    }
     if info.video.is_empty() && info.audio.is_empty() {
         let others: Vec<&str> = info.other.iter().map(|track| track.kind.as_str()).collect();
         let others = if others.is_empty() {
@@ -151,6 +164,17 @@ fn truncation(movie: &mp4::Movie) -> Option<Truncated> {
     Some(Truncated { missing_bytes, playable })
 }
 
+/// What the end of a file without tables cut off: it plays as far as its tracks were seen to go.
+fn cut_short(info: &MediaInfo, whole: u64) -> Truncated {
+    let video = info.video.iter().map(|track| (track.start, track.duration));
+    let audio = info.audio.iter().map(|track| (track.start, track.duration));
+    let ends = video.chain(audio).map(|(start, duration)| start + duration.unwrap_or(MediaTime::ZERO));
+    Truncated {
+        missing_bytes: whole.saturating_sub(info.source.size),
+        playable: ends.min().unwrap_or(MediaTime::ZERO),
+    }
+}
+
 /// Joins what the tables say with what the demuxer and the parsers say.
 struct Joiner<'a> {
     container: Container,
@@ -198,13 +222,6 @@ impl Joiner<'_> {
         let ends = ends.chain(info.audio.iter().map(|track| (track.start, track.duration)));
         let longest = ends.filter_map(|(start, duration)| duration.map(|duration| start + duration)).max();
         info.duration = longest.or(self.stated);
-        if let Some(truncated) = &info.truncated {
-            info.remarks.push(format!(
-                "the file was cut off: {} bytes are missing, it plays up to {:.3} s",
-                truncated.missing_bytes,
-                truncated.playable.as_secs_f64()
-            ));
-        }
     }
 
     /// Tracks of an MP4 that the demuxer does not show.

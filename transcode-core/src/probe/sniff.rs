@@ -205,7 +205,7 @@ fn ebml(head: &[u8]) -> Result<Container, Found> {
 }
 
 /// A variable-length EBML number and the bytes it takes (RFC 8794 §4).
-fn ebml_number(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(super) fn ebml_number(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let length = first.leading_zeros() as usize + 1;
     if length > 8 {
