@@ -2,6 +2,7 @@
 
 use crate::units::{MediaTime, SegmentIndex};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One thing that happened while a chunk was made. Times are on the plan's clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +81,8 @@ pub struct ChunkReport {
     pub emitted: u64,
     /// Stream time right after the last picture that came out of the decoder.
     pub source_end: Option<MediaTime>,
+    /// Stream time right after the last sample that came out of the audio decoder.
+    pub audio_end: Option<MediaTime>,
     /// Audio samples sent to the encoders.
     pub samples: u64,
     /// Of those, silence put in where the source had none.
@@ -120,4 +123,8 @@ pub struct Timings {
     pub source_bytes: u64,
     /// Reads asked of the source.
     pub source_reads: u64,
+    /// CPU by stage, where the system tells the threads apart: `demux`, `decode`, `audio`, `mux`,
+    /// `store`, and `encode 720p` (scaling included) for each rung.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<String, u64>,
 }

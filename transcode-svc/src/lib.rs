@@ -1,1 +1,7 @@
-//! t
+//! The service around `transcode-core`: configuration, stores, the child process, the command line.
+#![forbid(unsafe_code)]
+
+pub mod child;
+pub mod cli;
+pub mod config;
+pub mod store;

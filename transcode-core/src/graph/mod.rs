@@ -6,11 +6,15 @@
 
 mod assemble;
 mod audio_gate;
+mod caps;
 mod closing;
 mod drive;
 mod encoder;
+mod examine;
+mod follow;
 mod fragments;
 mod init;
+mod notes;
 mod samples;
 mod scaler;
 mod slots;
@@ -21,5 +25,8 @@ mod thumbnail;
 mod upload;
 mod video_gate;
 
+pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};
+pub(crate) use examine::{Examination, Examined, SMALL, examine};
 pub(crate) use init::init;
+pub(crate) use notes::{Look, SeenTrack};

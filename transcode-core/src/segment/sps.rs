@@ -68,7 +68,7 @@ const ASPECTS: [(u32, u32); 16] = [
 
 impl Sps {
     /// From the NAL unit's bytes behind its header; `None` where it ends too early or cannot be.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let [profile, constraints, level, ..] = *bytes else { return None };
         let mut bits = Bits::new(bytes);
         bits.bits(24)?;
@@ -169,7 +169,7 @@ fn scaling_lists(bits: &mut Bits<'_>, count: usize) -> Option<()> {
             let (mut last, mut next) = (8i32, 8i32);
             for _ in 0..if list < 6 { 16 } else { 64 } {
                 if next != 0 {
-                    next = (last + bits.signed()?).rem_euclid(256);
+                    next = last.wrapping_add(bits.signed()?).rem_euclid(256);
                 }
                 last = if next == 0 { last } else { next };
             }

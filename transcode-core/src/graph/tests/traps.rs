@@ -48,7 +48,7 @@ fn more_than_ten_segments_are_kept() {
 fn a_long_gop_with_look_ahead_and_audio_does_not_lock_up() {
     let mut long = rung("240p", (426, 240), None, 180, 64_000);
     if let Some(video) = &mut long.video {
-        video.tuning.insert("x264".into(), "rc-lookahead=60:bframes=8:b-adapt=2".into());
+        video.tuning.insert("x264".into(), "rc-lookahead=180:bframes=8:b-adapt=2".into());
     }
     let plan = karma(vec![long], 362, 180, MediaTime::ZERO);
     let report = run(&plan, &plan.whole(), Clip::open("gopro-karma.mp4"), Arc::new(Objects::default()));
@@ -211,7 +211,7 @@ fn a_slow_sink_bounds_what_waits() {
 }
 
 /// Without a picture the splitter cuts by packets: the plan's slots are packets then. Seen: leave
-/// `cut_by` out for audio, and the last segment is glued to the one before.
+/// `close_last_fragment` out, and the last segment is glued to the one before.
 #[test]
 fn an_audio_ladder_is_cut_on_whole_packets() {
     let mut plan = small();

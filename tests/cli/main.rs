@@ -1,0 +1,17 @@
+//! The `transcode` command from outside: its exit codes, its output, its processes.
+//!
+//! Every command is run under a time-out that kills it, so that a hang is a failure with its output
+//! rather than a test run that never ends.
+
+#![forbid(unsafe_code)]
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod bad_input;
+mod bad_store;
+mod commands;
+mod destination;
+mod interruption;
+mod json;
+mod play;
+mod process;
+mod support;

@@ -1,0 +1,236 @@
+//! Sources and sinks that fail in mid-job, slow stores, and files that end early.
+
+use super::support::{clip, karma, seconds, sound};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use transcode_core::media::SourceIdentity;
+use transcode_core::plan::{Plan, keys};
+use transcode_core::platform::Platform;
+use transcode_core::run::{JobReport, Options, start};
+use transcode_core::sink::{Created, MemorySink, ObjectKind, Sink, SinkError};
+use transcode_core::source::{Source, SourceError};
+use transcode_core::{Cancel, Error, ErrorKind};
+
+/// Bytes in memory; may stop to answer in the middle.
+struct Bytes {
+    bytes: Vec<u8>,
+    /// Reads that touch a byte from here on fail.
+    good: u64,
+}
+
+impl Bytes {
+    fn of(name: &str) -> Self {
+        let bytes = std::fs::read(clip(name)).unwrap();
+        Self { good: bytes.len() as u64, bytes }
+    }
+}
+
+impl Source for Bytes {
+    fn identity(&self) -> SourceIdentity {
+        SourceIdentity { uri: "memory:clip".to_owned(), size: self.size(), version: None }
+    }
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8], _: &Cancel) -> Result<usize, SourceError> {
+        let from = self.bytes.len().min(usize::try_from(offset).unwrap());
+        let length = buffer.len().min(self.bytes.len() - from);
+        if from as u64 + length as u64 > self.good {
+            let reason = "the test pulled the plug".to_owned();
+            return Err(SourceError::Unavailable { uri: "memory:clip".to_owned(), offset, reason });
+        }
+        buffer[..length].copy_from_slice(&self.bytes[from..from + length]);
+        Ok(length)
+    }
+}
+
+/// Stores segments slowly, or no more of them; counts the bytes that are on their way.
+#[derive(Default)]
+struct Slow {
+    store: MemorySink,
+    delay: Duration,
+    /// Segments that are taken; zero is no bound.
+    takes: usize,
+    taken: AtomicUsize,
+    /// Let go of a segment only when stopped.
+    hangs: AtomicBool,
+    in_flight: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Sink for Slow {
+    fn create(&self, key: &str, kind: ObjectKind, bytes: &[u8], c: &Cancel) -> Result<Created, SinkError> {
+        if kind == ObjectKind::Segment {
+            if self.takes > 0 && self.taken.fetch_add(1, Ordering::SeqCst) >= self.takes {
+                let reason = "the test pulled the plug".to_owned();
+                return Err(SinkError::Unavailable { location: key.to_owned(), reason });
+            }
+            let now = self.in_flight.fetch_add(bytes.len() as u64, Ordering::SeqCst) + bytes.len() as u64;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            let delay = if self.hangs.load(Ordering::SeqCst) { Duration::MAX } else { self.delay };
+            let stopped = c.sleep(delay.min(Duration::from_secs(3_600)));
+            self.in_flight.fetch_sub(bytes.len() as u64, Ordering::SeqCst);
+            if stopped {
+                return Err(SinkError::Cancelled);
+            }
+        }
+        self.store.create(key, kind, bytes, c)
+    }
+    fn replace(&self, key: &str, kind: ObjectKind, bytes: &[u8], c: &Cancel) -> Result<(), SinkError> {
+        self.store.replace(key, kind, bytes, c)
+    }
+    fn read(&self, key: &str, c: &Cancel) -> Result<Option<Vec<u8>>, SinkError> {
+        self.store.read(key, c)
+    }
+    fn size_of(&self, key: &str, c: &Cancel) -> Result<Option<u64>, SinkError> {
+        self.store.size_of(key, c)
+    }
+    fn remove(&self, key: &str, c: &Cancel) -> Result<(), SinkError> {
+        self.store.remove(key, c)
+    }
+    fn location(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+fn run(plan: &Plan, source: Bytes, sink: Arc<dyn Sink>) -> Result<JobReport, Error> {
+    let platform = Platform::builtin("software").unwrap();
+    start(plan.clone(), platform, Arc::new(source), sink, Options::default()).unwrap().wait()
+}
+
+#[test]
+fn a_source_that_goes_away_leaves_what_plays_and_is_named() {
+    let mut source = Bytes::of("gopro-karma.mp4");
+    let plan = karma(source.identity());
+    // The tables stand at the end of this file and are read first.
+    let tables = source.bytes.windows(4).position(|bytes| bytes == b"moov").unwrap() as u64;
+    assert!(tables < source.good / 2 || tables > source.good / 2);
+    let whole = source.good;
+    source.good = whole * 2 / 3;
+    let store = MemorySink::new();
+    let error = if tables > source.good {
+        // Without its tables nothing of it can be read at all.
+        run(&plan, source, Arc::new(store.clone())).unwrap_err()
+    } else {
+        let error = run(&plan, source, Arc::new(store.clone())).unwrap_err();
+        sound(&plan, &store, false);
+        error
+    };
+    assert_eq!(error.kind(), ErrorKind::Store, "{}", error.chain());
+    assert!(error.chain().contains("pulled the plug"), "{}", error.chain());
+    assert!(store.get(keys::REPORT).is_none());
+    run(&plan, Bytes::of("gopro-karma.mp4"), Arc::new(store.clone())).unwrap();
+    sound(&plan, &store, true);
+}
+
+#[test]
+fn a_sink_that_goes_away_leaves_what_plays_and_is_named() {
+    let source = Bytes::of("gopro-karma.mp4");
+    let plan = karma(source.identity());
+    let slow = Arc::new(Slow { takes: 6, ..Slow::default() });
+    let error = run(&plan, source, slow.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store, "{}", error.chain());
+    assert!(error.chain().contains("pulled the plug"), "{}", error.chain());
+    sound(&plan, &slow.store, false);
+}
+
+#[test]
+fn a_playlist_that_cannot_be_stored_stops_the_job() {
+    use super::support::Breaks;
+    let source = Bytes::of("gopro-karma.mp4");
+    let plan = karma(source.identity());
+    let store = MemorySink::new();
+    // The plan, the first segments, and not much more.
+    let error = run(&plan, source, Arc::new(Breaks::after(store.clone(), 5))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store, "{}", error.chain());
+    run(&plan, Bytes::of("gopro-karma.mp4"), Arc::new(store.clone())).unwrap();
+    sound(&plan, &store, true);
+}
+
+/// Four may be on the wire, and one of each rung wait: the rest of the job is not in memory.
+#[test]
+fn a_slow_store_slows_the_encoder_and_fills_no_memory() {
+    let source = Bytes::of("gopro-karma.mp4");
+    let plan = karma(source.identity());
+    let slow = Arc::new(Slow { delay: Duration::from_millis(400), ..Slow::default() });
+    let report = run(&plan, source, slow.clone()).unwrap();
+    sound(&plan, &slow.store, true);
+    let sizes: Vec<u64> =
+        report.rungs.iter().flat_map(|rung| &rung.segments).filter_map(|row| row.bytes).collect();
+    let largest = sizes.iter().max().unwrap();
+    assert!(slow.most.load(Ordering::SeqCst) <= largest * 4, "no more than four at once");
+    assert!(slow.most.load(Ordering::SeqCst) < sizes.iter().sum::<u64>());
+    assert!(report.timings.sink_wait_ms > 0, "nobody waited for the store");
+}
+
+#[test]
+fn a_stopped_job_does_not_wait_for_a_store_that_hangs() {
+    let source = Bytes::of("gopro-karma.mp4");
+    let plan = karma(source.identity());
+    let hanging = Arc::new(Slow { hangs: AtomicBool::new(true), ..Slow::default() });
+    let platform = Platform::builtin("software").unwrap();
+    let mut job = start(plan, platform, Arc::new(source), hanging.clone(), Options::default()).unwrap();
+    while hanging.in_flight.load(Ordering::SeqCst) == 0 {
+        assert!(job.next_within(Duration::from_secs(20)).is_some(), "no segment came");
+    }
+    drop(job);
+    assert_eq!(hanging.in_flight.load(Ordering::SeqCst), 0, "the upload was let go of");
+}
+
+/// `gopro-karma.mp4` with its tables in front, cut after two thirds.
+fn cut() -> Bytes {
+    let folder = tempfile::tempdir().unwrap();
+    let front = folder.path().join("front.mp4");
+    let input = clip("gopro-karma.mp4");
+    super::support::output(
+        "ffmpeg",
+        &[
+            "-v",
+            "error",
+            "-i",
+            input.to_str().unwrap(),
+            "-map",
+            "0:v:0",
+            "-map",
+            "0:a:0",
+            "-c",
+            "copy",
+            "-movflags",
+            "+faststart",
+            front.to_str().unwrap(),
+        ],
+    );
+    let mut bytes = std::fs::read(&front).unwrap();
+    bytes.truncate(bytes.len() * 2 / 3);
+    Bytes { good: bytes.len() as u64, bytes }
+}
+
+#[test]
+fn a_file_cut_short_is_the_inputs_fault_and_says_how_much_there_was() {
+    let source = cut();
+    let plan = karma(source.identity());
+    let store = MemorySink::new();
+    let error = run(&plan, source, Arc::new(store.clone())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Input, "{}", error.chain());
+    let text = error.chain();
+    assert!(text.contains("of 12.079 s") && text.contains("--allow-truncated"), "{text}");
+    sound(&plan, &store, false);
+    assert!(store.get(keys::REPORT).is_none());
+}
+
+#[test]
+fn a_file_cut_short_is_published_as_far_as_it_goes_where_that_is_allowed() {
+    let source = cut();
+    let mut plan = karma(source.identity());
+    plan.allow_truncated = true;
+    let store = MemorySink::new();
+    let report = run(&plan, source, Arc::new(store.clone())).unwrap();
+    let truncated = report.truncated.unwrap();
+    assert_eq!(truncated.planned, plan.timeline.duration());
+    assert!(truncated.decoded > seconds(6, 1) && truncated.decoded < seconds(10, 1), "{truncated:?}");
+    assert_eq!(report.duration, truncated.decoded);
+    sound(&plan, &store, true);
+    // Started again it is found finished.
+    assert_eq!(run(&plan, cut(), Arc::new(store.clone())).unwrap(), report);
+}

@@ -1,0 +1,167 @@
+//! The command line: options in, one command, an exit code.
+//!
+//! Owns what a person or a script sees: options, help, progress, summaries, exit codes. Knows the
+//! core's façade, the stores and the child process; decides nothing about media. stdout carries
+//! results, stderr carries the log and the one line that tells a failure.
+
+mod args;
+mod exit;
+mod output;
+mod plan;
+mod platforms;
+mod play;
+mod probe;
+mod profiles;
+mod run;
+
+use crate::child::{self, Settings};
+use crate::config::Config;
+use crate::store::Stores;
+use args::{Args, Command, Input};
+use clap::{CommandFactory, Parser};
+use std::cell::OnceCell;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use transcode_core::{Cancel, Error};
+
+/// Do what this process's command line says.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    if matches!(args.command, Command::Child) {
+        return ExitCode::from(u8::try_from(child::work()).unwrap_or(1));
+    }
+    let filter = log_filter(&args);
+    start_log(&filter);
+    let (config, quiet, cancel) = (args.config, args.quiet, Cancel::new());
+    let context = Context { config, quiet, log: filter, cancel, stores: OnceCell::new() };
+    let done = listen_to_signals(&context.cancel).and_then(|()| context.obey(&args.command));
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    // Whatever broke after somebody asked to stop broke because of that.
+    let error = if context.cancel.is_cancelled() { Error::Interrupted } else { error };
+    if args.command.input().is_some_and(|input| input.json) {
+        output::failed(&error);
+    }
+    let goes_on = matches!((&args.command, &error), (Command::Run(_), Error::Interrupted));
+    exit::fail(
+        &error,
+        if goes_on { "; what is stored stays, the same command goes on from there" } else { "" },
+    )
+}
+
+/// What all commands have in common.
+struct Context {
+    config: Option<PathBuf>,
+    quiet: bool,
+    /// As `RUST_LOG` has it, for the child.
+    log: String,
+    cancel: Cancel,
+    stores: OnceCell<Stores>,
+}
+
+impl Command {
+    /// What is read, where something is.
+    fn input(&self) -> Option<&Input> {
+        match self {
+            Self::Probe(probe) => Some(&probe.input),
+            Self::Plan(plan) => Some(&plan.asked.input),
+            Self::Run(run) => Some(&run.asked.input),
+            _ => None,
+        }
+    }
+}
+
+impl Context {
+    fn obey(&self, command: &Command) -> Result<(), Error> {
+        match command {
+            Command::Probe(probe) => probe::probe(self, probe),
+            Command::Plan(plan) => plan::plan(self, plan),
+            Command::Run(run) => run::run(self, run),
+            Command::Profiles(named) => {
+                profiles::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
+            }
+            Command::Platforms(named) => {
+                platforms::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
+            }
+            Command::Play(play) => play::play(play, &self.cancel),
+            Command::Completions { shell } => {
+                let mut text = Vec::new();
+                clap_complete::generate(*shell, &mut Args::command(), "transcode", &mut text);
+                output::to_stdout(&String::from_utf8_lossy(&text));
+                Ok(())
+            }
+            // Taken care of before anything else is started.
+            Command::Child => Ok(()),
+        }
+    }
+
+    /// The stores, as configured; the configuration is read when they are first asked for.
+    fn stores(&self) -> Result<&Stores, Error> {
+        if let Some(stores) = self.stores.get() {
+            return Ok(stores);
+        }
+        let stores = Stores::new(&Config::load(self.config.as_deref())?)?;
+        Ok(self.stores.get_or_init(|| stores))
+    }
+
+    /// How the child is started.
+    fn child(&self, input: &Input) -> Result<Settings, Error> {
+        let settings = Settings::this_binary()?;
+        Ok(Settings { log: self.log.clone(), stall: input.stall.to_duration(), ..settings })
+    }
+}
+
+/// SIGINT and SIGTERM ask everything to stop; the second time, this process just ends, and the child
+/// with it.
+fn listen_to_signals(cancel: &Cancel) -> Result<(), Error> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let cannot = |error: std::io::Error| Error::Platform {
+        platform: "host".to_owned(),
+        reason: format!("signals: {error}"),
+    };
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot)?;
+    let cancel = cancel.clone();
+    let listen = move || {
+        for _ in signals.forever() {
+            if cancel.is_cancelled() {
+                signal_hook::low_level::exit(i32::from(exit::code(transcode_core::ErrorKind::Interrupted)));
+            }
+            cancel.cancel();
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop).map_err(cannot)
+}
+
+/// What is logged: by default what a person must know, and the command line's own lines.
+fn log_filter(args: &Args) -> String {
+    if let Ok(filter) = std::env::var("RUST_LOG") {
+        return filter;
+    }
+    let filter = match (args.quiet, args.verbose) {
+        (true, _) => "error",
+        (false, 0) => "error,transcode=warn,transcode_svc::cli=info",
+        (false, 1) => "warn,transcode=info",
+        (false, 2) => "info,transcode=debug",
+        (false, _) => "debug,transcode=trace",
+    };
+    filter.to_owned()
+}
+
+fn start_log(filter: &str) {
+    let detailed = filter.contains("debug") || filter.contains("trace");
+    let logger = env_logger::Builder::new()
+        .parse_filters(filter)
+        .format(move |out, record| {
+            let (time, level, text) = (out.timestamp_seconds(), record.level(), record.args());
+            if detailed {
+                writeln!(out, "{time} {level:<5} {}: {text}", record.target())
+            } else {
+                writeln!(out, "{time} {level:<5} {text}")
+            }
+        })
+        .target(env_logger::Target::Pipe(Box::new(output::StderrBesideBars)))
+        .try_init();
+    if logger.is_err() {
+        log::debug!("there was a logger already");
+    }
+}

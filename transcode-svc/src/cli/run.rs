@@ -1,0 +1,167 @@
+//! `transcode run`: probe, plan, and what is missing of the plan, made and published.
+//!
+//! The graph runs in a child; playlists are written here, on a thread of their own, so that a slow
+//! store holds up neither the child nor the showing. Wall time is measured for showing only.
+
+use super::args::Run;
+use super::output::{Bars, End, Json, Lines, Output, Start, Tracker};
+use super::{Context, probe, profiles};
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+use transcode_core::event::SegmentFacts;
+use transcode_core::plan::{Plan, keys};
+use transcode_core::run::{ChunkRequest, JobReport, Opened, Publisher};
+use transcode_core::sink::Sink;
+use transcode_core::{Cancel, Error, Event};
+
+/// Make the ladder.
+pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
+    let begun = Instant::now();
+    let asked = &run.asked;
+    let output: Box<dyn Output> = if asked.input.json {
+        Box::new(Json::default())
+    } else if std::io::stderr().is_terminal() && !context.quiet {
+        Box::new(Bars::new())
+    } else {
+        Box::new(Lines::default())
+    };
+    let spec = profiles::job(asked, &asked.choice)?;
+    // Stops the graph alone: when publishing fails, or with everything else.
+    let graph = context.cancel.child();
+    let looked = probe::look(context, &asked.input, &graph)?;
+    let plan = transcode_core::plan::plan(&looked.info, &spec, &looked.platform)?;
+    let sink = context.stores()?.open_sink(&run.output, &context.cancel)?;
+    let destination = sink.location();
+    let opened = Publisher::open(plan.clone(), sink.clone(), run.overwrite, &context.cancel)?;
+    let (report, found_finished) = match opened {
+        Opened::Finished(report) => {
+            output.planned(&Start { destination: &destination, plan: &plan, missing: None });
+            (report, true)
+        }
+        Opened::Fresh(mut publisher) | Opened::Resume(mut publisher) => {
+            let missing = publisher.missing();
+            output.planned(&Start { destination: &destination, plan: &plan, missing: Some(&missing) });
+            let request = ChunkRequest { plan: &plan, chunk: &missing, platform: &looked.platform };
+            let making = Making { output: &*output, graph: &graph, session: RefCell::new(looked.session) };
+            (making.make(request, sink, &mut publisher)?.into(), false)
+        }
+    };
+    let master = format!("{}/{}", destination.trim_end_matches('/'), keys::MASTER);
+    output.done(&End {
+        destination: &destination,
+        master: &master,
+        report: &report,
+        found_finished,
+        elapsed: begun.elapsed(),
+        play: play_command(&run.output),
+    });
+    Ok(())
+}
+
+/// What the threads of a run share.
+struct Making<'a> {
+    output: &'a dyn Output,
+    graph: &'a Cancel,
+    session: RefCell<crate::child::Session>,
+}
+
+impl Making<'_> {
+    /// Have the chunk made, publish as it goes, and finish.
+    fn make(
+        &self,
+        request: ChunkRequest<'_>,
+        sink: Arc<dyn Sink>,
+        publisher: &mut Publisher,
+    ) -> Result<JobReport, Error> {
+        let begun = Instant::now();
+        let tracker = RefCell::new(Tracker::new(request.plan, request.chunk));
+        let (sender, receiver) = channel();
+        let (output, graph, plan) = (self.output, self.graph, request.plan);
+        let writer = &mut *publisher;
+        let (ran, published) = std::thread::scope(|scope| {
+            let publishing = scope.spawn(move || {
+                let published = publish(writer, plan, &receiver, output);
+                if published.is_err() {
+                    graph.cancel();
+                }
+                published
+            });
+            let ran = self.session.borrow_mut().run(request, sink, &|event| {
+                let mut tracker = tracker.borrow_mut();
+                match &event {
+                    Event::Progress { rungs } => tracker.progress(rungs),
+                    Event::Segment(facts) => tracker.stored(&facts.rung, facts.index),
+                    Event::Warning { text } => output.warning(text),
+                    _ => {}
+                }
+                if matches!(event, Event::Progress { .. } | Event::Segment(_)) {
+                    output.progress(&tracker.snapshot(begun.elapsed()));
+                }
+                // Progress is shown, not published. The others are few and small: as many as segments.
+                if !matches!(event, Event::Progress { .. }) {
+                    let _publishing_failed = sender.send(event);
+                }
+            });
+            drop(sender);
+            (ran, publishing.join())
+        });
+        // Where publishing failed, the graph was stopped because of that.
+        match published {
+            Ok(published) => published?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        publisher.finish(&[ran?])
+    }
+}
+
+/// Write playlists as segments come: one round for all that came while the last was written.
+fn publish(
+    publisher: &mut Publisher,
+    plan: &Plan,
+    events: &Receiver<Event>,
+    output: &dyn Output,
+) -> Result<(), Error> {
+    while let Ok(first) = events.recv() {
+        let mut segments: Vec<SegmentFacts> = Vec::new();
+        for event in std::iter::once(first).chain(events.try_iter()) {
+            publisher.note(&event);
+            if let Event::Segment(facts) = event {
+                segments.push(facts);
+            }
+        }
+        publisher.publish()?;
+        for facts in &segments {
+            output.segment(&plan.segment_key(&facts.rung, facts.index), facts);
+        }
+    }
+    Ok(())
+}
+
+/// `transcode play DIR`, for destinations that are directories.
+fn play_command(destination: &str) -> Option<String> {
+    if destination.contains("://") {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+=,@".contains(c);
+    let quoted = if !destination.is_empty() && destination.chars().all(plain) {
+        destination.to_owned()
+    } else {
+        format!("'{}'", destination.replace('\'', r"'\''"))
+    };
+    Some(format!("transcode play {quoted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_plays_it_can_be_pasted_into_a_shell() {
+        assert_eq!(play_command("out/7").as_deref(), Some("transcode play out/7"));
+        assert_eq!(play_command("it's mine").as_deref(), Some(r"transcode play 'it'\''s mine'"));
+        assert_eq!(play_command("s3://bucket/out"), None);
+    }
+}
