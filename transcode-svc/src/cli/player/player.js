@@ -25,7 +25,7 @@ const job = {
 };
 const loaded = new Map(); // "level/number" → bit/s of a segment that was fetched
 let hls = null;
-let redraw = false; // a level was chosen while paused
+let redraw = false; // a level was chosen, and its first segment is not there yet
 let pictures = null; // {number, mediaTime} of the last picture shown
 
 // ---- fetching and reading ----------------------------------------------------------------------
@@ -185,10 +185,10 @@ function startScript() {
   });
   hls.on(Events.FRAG_BUFFERED, (_, { frag }) => {
     trouble(null);
-    // A paused picture is not drawn again by itself when its level changes underneath it.
-    const { paused, ended, currentTime: time } = video;
+    // A decoder whose pictures were taken away underneath it may show nothing until it is sought.
+    const { ended, currentTime: time } = video;
     const here = frag.start <= time && (time < frag.end || ended);
-    if (redraw && paused && here && level(frag.level)?.name === job.level) {
+    if (redraw && here && level(frag.level)?.name === job.level) {
       redraw = false;
       video.currentTime = time;
     }
