@@ -94,7 +94,7 @@ fn a_store_that_goes_away_in_mid_job_fails_the_job_and_not_the_machine() {
     let at = args.iter().position(|word| word == "--output").unwrap() + 1;
     args[at] = "s3://bucket/films".to_owned();
     let running = Running::start(with_store(transcode(args), server.port, "secret"));
-    crate::support::until_playable(&server.bucket().join("films/low/playlist.m3u8"), 2);
+    crate::support::until_playable(&running, &server.bucket().join("films/low/playlist.m3u8"), 2);
     server.child.kill().unwrap();
     let begun = std::time::Instant::now();
     running.finish().failed(4, &["s3://bucket/films"]);
@@ -111,6 +111,6 @@ fn a_source_in_a_bucket_is_read_and_a_missing_one_is_the_inputs_fault() {
         finish(with_store(command, server.port, "secret"))
     };
     let info: serde_json::Value = serde_json::from_str(&probe("in.mp4").succeeded().stdout).unwrap();
-    assert_eq!(info["video"][0]["display"], "176x144");
+    assert_eq!(info["video"][0]["coded"], "176x144");
     probe("out.mp4").failed(3, &["s3://bucket/out.mp4"]);
 }

@@ -1,7 +1,8 @@
 //! The graph's own process: its death, its silence, its environment.
 
 use crate::support::{
-    Running, finish, is_finished, is_not_finished, lives, long_job, send, transcode, until, until_playable,
+    LONG, Running, finish, is_finished, is_not_finished, lives, long_job, send, transcode, until,
+    until_playable,
 };
 use std::path::Path;
 
@@ -9,9 +10,12 @@ use std::path::Path;
 fn begun(out: &Path, more: &[&str]) -> Running {
     let mut command = transcode(long_job(out));
     command.args(more);
-    command.env("AWS_SECRET_ACCESS_KEY", "TOPSECRET").env("TRANSCODE_STORE_SECRET_ACCESS_KEY", "TOPSECRET");
+    command.env("AWS_ACCESS_KEY_ID", "TOPSECRET").env("AWS_SECRET_ACCESS_KEY", "TOPSECRET");
+    command
+        .env("TRANSCODE_STORE_ACCESS_KEY_ID", "TOPSECRET")
+        .env("TRANSCODE_STORE_SECRET_ACCESS_KEY", "TOPSECRET");
     let running = Running::start(command);
-    until_playable(&out.join("low/playlist.m3u8"), 2);
+    until_playable(&running, &out.join("low/playlist.m3u8"), 2);
     running
 }
 
@@ -20,11 +24,11 @@ fn a_crash_in_the_graph_is_a_clear_error_and_the_next_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let running = begun(dir.path(), &[]);
     send(running.graph(), "SEGV");
-    running.finish().failed(5, &["SIGSEGV", "goes on from there", "big-buck-bunny"]);
+    running.finish().failed(5, &["SIGSEGV", "goes on from there", "gopro-karma"]);
     is_not_finished(dir.path());
     let kept = std::fs::metadata(dir.path().join("low/00000.ts")).unwrap().modified().unwrap();
     finish(transcode(long_job(dir.path()))).succeeded();
-    is_finished(dir.path(), 20);
+    is_finished(dir.path(), LONG);
     let after = std::fs::metadata(dir.path().join("low/00000.ts")).unwrap().modified().unwrap();
     assert_eq!(kept, after, "what was stored is not made again");
 }
@@ -32,10 +36,10 @@ fn a_crash_in_the_graph_is_a_clear_error_and_the_next_run_goes_on() {
 #[test]
 fn a_graph_that_hangs_is_killed_and_told_as_stalled() {
     let dir = tempfile::tempdir().unwrap();
-    let running = begun(dir.path(), &["--stall", "2s"]);
+    let running = begun(dir.path(), &["--stall", "5s"]);
     let graph = running.graph();
     send(graph, "STOP");
-    running.finish().failed(5, &["stands still", "silent for 2 s"]);
+    running.finish().failed(5, &["stands still", "silent for 5 s"]);
     assert!(!lives(graph));
     is_not_finished(dir.path());
 }
@@ -63,5 +67,5 @@ fn the_graphs_process_ends_with_its_parent_and_the_next_run_goes_on() {
     until("the graph's process has ended", || (!lives(graph)).then_some(()));
     is_not_finished(dir.path());
     finish(transcode(long_job(dir.path()))).succeeded();
-    is_finished(dir.path(), 20);
+    is_finished(dir.path(), LONG);
 }

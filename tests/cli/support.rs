@@ -231,9 +231,12 @@ pub(crate) fn small() -> String {
 /// Arguments of a small, quick job in segments of a second.
 pub(crate) const QUICK: [&str; 6] = ["--rung", "low:96:100k:32k", "--segment", "1s", "--preset", "ultrafast"];
 
-/// Arguments of a job that takes long enough to be disturbed: 20 segments of a second.
+/// Segments of [`long_job`].
+pub(crate) const LONG: usize = 12;
+
+/// Arguments of a job that takes long enough to be disturbed: two rungs in segments of a second.
 pub(crate) fn long_job(output: &Path) -> Vec<String> {
-    let input = fetched("big-buck-bunny-1080p.mp4");
+    let input = clip("gopro-karma.mp4");
     let output = output.to_str().expect("UTF-8");
     let all = [
         "run",
@@ -241,13 +244,13 @@ pub(crate) fn long_job(output: &Path) -> Vec<String> {
         "--output",
         output,
         "--end",
-        "20",
+        "12",
         "--segment",
         "1s",
         "--preset",
-        "medium",
+        "slow",
         "--rung",
-        "high:720:3M:96k",
+        "high:480:2M:96k",
         "--rung",
         "low:240:300k:64k",
     ];
@@ -347,10 +350,11 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Wait until a rung's playlist names so many segments.
+/// Wait until a playlist of a job under way names so many segments.
 #[track_caller]
-pub(crate) fn until_playable(playlist: &Path, count: usize) {
+pub(crate) fn until_playable(running: &Running, playlist: &Path, count: usize) {
     until("segments are playable", || {
+        assert!(lives(running.id()), "it ended before: run it by hand to see why");
         let bytes = fs::read(playlist).ok()?;
         let media = m3u8_rs::parse_media_playlist_res(&bytes).ok()?;
         (media.segments.len() >= count).then_some(())

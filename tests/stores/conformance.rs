@@ -8,14 +8,23 @@ use transcode_core::Cancel;
 use transcode_core::sink::{Created, ObjectKind, Sink, SinkError};
 use transcode_core::source::{Source, SourceError};
 
+/// What happens where several create the same object at the same moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Race {
+    /// Exactly one is told that it is new.
+    OneWins,
+    /// The store looks, then writes: more than one may be told so, and the last of them stands.
+    SomeWin,
+}
+
 /// Every rule for sinks, on an empty destination.
-pub(crate) fn sink_keeps_its_promises(sink: &dyn Sink) {
+pub(crate) fn sink_keeps_its_promises(sink: &dyn Sink, race: Race) {
     what_is_created_once_stays(sink);
     replacing_replaces(sink);
     what_is_not_there_is_none(sink);
     awkward_keys_and_sizes_come_back(sink);
     keys_cannot_leave_the_destination(sink);
-    of_many_at_once_exactly_one_is_new(sink);
+    of_many_at_once(sink, race);
     a_reader_never_sees_half(sink);
     a_cancelled_handle_stops_every_call(sink);
 }
@@ -78,6 +87,9 @@ fn awkward_keys_and_sizes_come_back(sink: &dyn Sink) {
             back.map_or(0, |b| b.len())
         );
         assert_eq!(sink.size_of(key, &cancel).expect("size"), Some(size as u64), "{key}");
+        // A store may say so before it has taken the bytes.
+        let again = sink.create(key, ObjectKind::Segment, &bytes, &cancel);
+        assert_eq!(again.unwrap_or_else(|error| panic!("{key}: {error}")), Created::Existed, "{key}");
         sink.remove(key, &cancel).unwrap_or_else(|error| panic!("{key}: {error}"));
         assert_eq!(sink.read(key, &cancel).expect("read"), None, "{key} was removed");
     }
@@ -97,7 +109,7 @@ fn keys_cannot_leave_the_destination(sink: &dyn Sink) {
 }
 
 /// Eight threads create the same key: one is told that it is new, and its bytes are the ones stored.
-pub(crate) fn of_many_at_once_exactly_one_is_new(sink: &dyn Sink) {
+pub(crate) fn of_many_at_once(sink: &dyn Sink, race: Race) {
     let cancel = Cancel::new();
     for round in 0..5 {
         let key = format!("race/{round:05}.ts");
@@ -120,13 +132,11 @@ pub(crate) fn of_many_at_once_exactly_one_is_new(sink: &dyn Sink) {
                 .map(|(who, _)| who)
                 .collect()
         });
-        assert_eq!(winners.len(), 1, "round {round}: new for {winners:?}");
+        assert!(!winners.is_empty(), "round {round}: it is new for nobody");
+        assert!(race == Race::SomeWin || winners.len() == 1, "round {round}: new for {winners:?}");
         let stored = sink.read(&key, &cancel).expect("read").expect("stored");
-        assert_eq!(
-            stored,
-            vec![winners[0]; 20_000 + usize::from(winners[0])],
-            "the winner's bytes are stored"
-        );
+        assert!(winners.contains(&stored[0]), "what is stored is a winner's");
+        assert_eq!(stored, vec![stored[0]; 20_000 + usize::from(stored[0])], "and it is whole");
     }
 }
 

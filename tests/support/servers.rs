@@ -207,7 +207,14 @@ impl S3Server {
 
     /// Make a bucket.
     pub fn create_bucket(&self, bucket: &str) {
-        let made = self.ask("PUT", bucket, "", &[], Vec::new());
+        // MinIO says that it is ready a moment before it is.
+        let ask = || self.ask("PUT", bucket, "", &[], Vec::new());
+        let made = (0..100).map(|_| ask()).find(|made| {
+            let later = made.status == 503;
+            std::thread::sleep(Duration::from_millis(if later { 50 } else { 0 }));
+            !later
+        });
+        let made = made.unwrap_or_else(ask);
         assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
     }
 

@@ -211,16 +211,56 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Request> {
 pub fn forward(request: &Request, upstream: SocketAddr) -> Reply {
     let ask = || -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(upstream)?;
-        let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", request.method, request.target);
+        // Not `Connection: close`: a server that answers before it has read the body would then reset
+        // the connection, and its answer with it.
+        let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
         for (name, value) in request.headers.iter().filter(|(name, _)| *name != "connection") {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(b"\r\n")?;
-        stream.write_all(&request.body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(answer)
+        head.push_str("\r\n");
+        stream.write_all(&[head.as_bytes(), &request.body].concat())?;
+        answer(&mut BufReader::new(stream), request.method == "HEAD")
     };
     ask().map_or(Reply::Drop, Reply::Raw)
+}
+
+/// One answer, whole, with `Connection: close` put in.
+fn answer(stream: &mut BufReader<TcpStream>, no_body: bool) -> io::Result<Vec<u8>> {
+    let mut raw = String::new();
+    stream.read_line(&mut raw)?;
+    let no_body = no_body || raw.contains(" 204 ") || raw.contains(" 304 ");
+    raw.push_str("Connection: close\r\n");
+    let (mut length, mut chunked) = (0, false);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let lower = line.to_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        chunked |= lower.starts_with("transfer-encoding:") && lower.contains("chunked");
+        if !lower.starts_with("connection:") {
+            raw.push_str(&line);
+        }
+        if line.trim_end().is_empty() {
+            break;
+        }
+    }
+    let mut raw = raw.into_bytes();
+    while chunked && !no_body {
+        let mut size = String::new();
+        stream.read_line(&mut size)?;
+        let size_of_chunk = usize::from_str_radix(size.trim(), 16).unwrap();
+        let mut chunk = vec![0; size_of_chunk + 2];
+        stream.read_exact(&mut chunk)?;
+        raw.extend_from_slice(size.as_bytes());
+        raw.extend_from_slice(&chunk);
+        chunked = size_of_chunk > 0;
+    }
+    if !no_body {
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        raw.extend_from_slice(&body);
+    }
+    Ok(raw)
 }

@@ -288,16 +288,6 @@ impl MediaTime {
         clamp_i64((i128::from(self.num) * i128::from(rate) * 2 + den).div_euclid(den * 2))
     }
 
-    /// How many of `step` cover this time, rounded up; `None` where `step` is not above zero.
-    pub fn ceil_div(self, step: Self) -> Option<i64> {
-        if step.num <= 0 {
-            return None;
-        }
-        let left = i128::from(self.num) * i128::from(step.den.get());
-        let right = i128::from(step.num) * i128::from(self.den.get());
-        Some(clamp_i64(-((-left).div_euclid(right))))
-    }
-
     /// For showing only: seconds as a float.
     pub fn as_secs_f64(self) -> f64 {
         self.num as f64 / f64::from(self.den.get())
@@ -481,16 +471,6 @@ mod tests {
         assert_eq!(third + third + third, MediaTime::new(1, 1).expect("a second"));
         assert_eq!(third.to_string().parse::<MediaTime>(), Ok(third));
         assert_eq!("-1.5s".parse::<MediaTime>().map(|t| t.to_string()), Ok("-1.5s".to_owned()));
-    }
-
-    #[test]
-    fn steps_cover_a_time_without_rounding() {
-        let time = |text: &str| text.parse::<MediaTime>().expect("a time");
-        assert_eq!(time("6s").ceil_div(time("2s")), Some(3));
-        assert_eq!(time("6s").ceil_div(time("2.5s")), Some(3));
-        assert_eq!(time("6.006s").ceil_div(time("1001/30000s")), Some(180));
-        assert_eq!(time("0s").ceil_div(time("1s")), Some(0));
-        assert_eq!(time("6s").ceil_div(MediaTime::ZERO), None);
     }
 
     #[test]

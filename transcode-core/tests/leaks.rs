@@ -44,6 +44,7 @@ fn a_dropped_job_stops_within_a_second_and_leaves_no_thread() {
     };
     // The first run loads plugins, some of which keep a thread for good.
     begin(&MemorySink::new()).wait().unwrap();
+    for _ in 0..11 { eprintln!("{:?}", threads()); std::thread::sleep(Duration::from_secs(2)); }
     let before = threads();
     let stops: [fn(&JobEvent) -> bool; 4] = [
         |event| matches!(event, JobEvent::Planned { .. }),

@@ -6,7 +6,7 @@
 //!                └ queue ! parse ! decode ! convert ! resample ! GATE ! tee ─ queue ! aac ! tee ─ queue ─ hlssink2
 //! ```
 
-use super::audio_gate::{self, AAC_FRAME, AudioGate, position_time};
+use super::audio_gate::{self, AAC_FRAME, AtItsEnd, AudioGate, position_time};
 use super::closing::{self, Role};
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::media::Rotation;
 use crate::plan::{AudioInput, AudioRung, Chunk, Plan, Rung, VideoInput, VideoRung};
 use crate::platform::Platform;
-use crate::units::FrameRate;
+use crate::units::{FrameRate, MediaTime};
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
@@ -74,6 +74,7 @@ pub(super) struct Parts<'a> {
 
 struct Builder<'a> {
     plan: &'a Plan,
+    outputs: &'a [Arc<RungOutput>],
     platform: &'a Platform,
     pipeline: gst::Pipeline,
 }
@@ -81,7 +82,7 @@ struct Builder<'a> {
 /// Build the whole pipeline, in state NULL.
 pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
     let Parts { plan, chunk, platform, source, outputs, watcher, need_earlier, wait_for_seek } = parts;
-    let builder = Builder { plan, platform, pipeline: gst::Pipeline::new() };
+    let builder = Builder { plan, outputs, platform, pipeline: gst::Pipeline::new() };
     builder.pipeline.add(&source).map_err(|_| builder.wrong("the source cannot be added"))?;
     let container = container_key(plan);
     let demuxer = match platform.demux.get(&container) {
@@ -129,7 +130,15 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
             start: plan.timeline.start,
             samples: run.samples.clone(),
             wait_for_seek,
-            open_ended: plan.timeline.open_ended,
+            at_its_end: if plan.timeline.open_ended {
+                AtItsEnd::End
+            } else if plan.input.video.is_some() {
+                AtItsEnd::Wait
+            } else if plan.allow_truncated {
+                AtItsEnd::End
+            } else {
+                AtItsEnd::Fill
+            },
         });
         builder.pipeline.add(&gate).map_err(|_| builder.wrong("the gate cannot be added"))?;
         inputs.insert(input.pad.clone(), builder.audio_input(input, format, gate.upcast_ref())?);
@@ -313,7 +322,7 @@ impl Builder<'_> {
         let queue =
             self.queue(&format!("{name}-video"), 0, encoded_bytes(video.bitrate.bits_per_second()))?;
         self.chain(&[from.clone(), encoder.clone(), profile, parse, framing, queue.clone()])?;
-        self.mux(&queue, sink, "video", Role::Cuts)?;
+        self.mux(&queue, sink, "video", Role::Cuts, name)?;
         let counter = counter.clone();
         let pad = encoder.static_pad("src").ok_or_else(|| self.wrong("the encoder has no source pad"))?;
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -391,7 +400,7 @@ impl Builder<'_> {
                 let queue = self.queue(&format!("{}-audio", self.plan.rungs[at].name), 0, bytes)?;
                 self.link(&split, &queue)?;
                 let role = if self.plan.rungs[at].video.is_some() { Role::Follows } else { Role::Cuts };
-                self.mux(&queue, &sinks[at], "audio", role)?;
+                self.mux(&queue, &sinks[at], "audio", role, &self.plan.rungs[at].name)?;
             }
         }
         Ok(())
@@ -444,10 +453,23 @@ impl Builder<'_> {
     }
 
     /// Feed a track into its muxer.
-    fn mux(&self, queue: &gst::Element, sink: &gst::Element, pad: &str, role: Role) -> Result<(), Error> {
+    fn mux(
+        &self,
+        queue: &gst::Element,
+        sink: &gst::Element,
+        pad: &str,
+        role: Role,
+        rung: &str,
+    ) -> Result<(), Error> {
         self.link_request(queue, sink, pad)?;
         let entry = queue.static_pad("sink").ok_or_else(|| self.wrong("a queue has no sink pad"))?;
-        closing::close_last_fragment(&entry, role, gst::ClockTime::from_nseconds(self.segment_time(0) * 3));
+        let output = self.outputs.iter().find(|output| output.rung == rung).cloned();
+        let ended = move |length: gst::ClockTime| {
+            let nanos = i64::try_from(length.nseconds()).unwrap_or(i64::MAX);
+            output.iter().for_each(|output| output.ended(MediaTime::from_nanos(nanos)));
+        };
+        let far = gst::ClockTime::from_nseconds(self.segment_time(0) * 3);
+        closing::close_last_fragment(&entry, role, far, ended);
         Ok(())
     }
 

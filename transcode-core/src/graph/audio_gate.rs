@@ -32,8 +32,19 @@ pub(super) struct Settings {
     pub(super) samples: std::ops::Range<u64>,
     /// A seek has to come before any sample counts.
     pub(super) wait_for_seek: bool,
-    /// The source ends where it ends: no silence after the last sample.
-    pub(super) open_ended: bool,
+    /// What to do when the source ends before the last position.
+    pub(super) at_its_end: AtItsEnd,
+}
+
+/// What follows the last sample of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtItsEnd {
+    /// Nothing: the source ends where it ends.
+    End,
+    /// Silence to the last position.
+    Fill,
+    /// Silence as far as the driver says, who knows how far the pictures go.
+    Wait,
 }
 
 mod imp {
@@ -53,10 +64,19 @@ mod imp {
         pub(super) arm_at_flush: bool,
         segment: gst::FormattedSegment<gst::ClockTime>,
         begun: bool,
+        /// The source has ended, and the driver says what follows.
+        pub(super) waiting: bool,
         ended: bool,
         /// Position of the first sample in `pending`.
         pending_at: u64,
         pending: Vec<u8>,
+    }
+
+    impl State {
+        /// The end of the stream has been sent.
+        pub(super) const fn ended(&self) -> bool {
+            self.ended
+        }
     }
 
     #[glib::object_subclass]
@@ -142,6 +162,7 @@ mod imp {
                 arm_at_flush: false,
                 segment: gst::FormattedSegment::new(),
                 begun: false,
+                waiting: false,
                 ended: false,
                 pending_at: settings.samples.start,
                 pending: Vec::new(),
@@ -246,8 +267,15 @@ mod imp {
                 gst::EventView::Eos(_) => {
                     self.with_state(|state| {
                         if state.armed && !state.ended {
-                            let silence =
-                                if self.settings().open_ended { None } else { state.samples.finish() };
+                            let silence = match self.settings().at_its_end {
+                                AtItsEnd::End => None,
+                                AtItsEnd::Fill => state.samples.finish(),
+                                AtItsEnd::Wait if !state.samples.is_full() => {
+                                    state.waiting = true;
+                                    return;
+                                }
+                                AtItsEnd::Wait => None,
+                            };
                             let pieces: Vec<Piece> = silence.into_iter().collect();
                             if self.take(state, &pieces, &[]).is_ok() {
                                 let _end_of_stream = self.end(state);
@@ -261,6 +289,7 @@ mod imp {
                 gst::EventView::FlushStop(_) => {
                     self.with_state(|state| {
                         if std::mem::take(&mut state.arm_at_flush) {
+                            state.waiting = false;
                             state.samples.restart();
                             state.armed = true;
                         }
@@ -310,6 +339,16 @@ mod imp {
             }
             filled
         }
+
+        /// Nothing more comes: send on what there is, and the end of the stream.
+        pub(super) fn end_here(&self) {
+            self.with_state(|state| {
+                if state.armed && !state.ended {
+                    self.introduce();
+                    let _end_of_stream = self.end(state);
+                }
+            });
+        }
     }
 }
 
@@ -356,10 +395,27 @@ impl AudioGate {
         self.imp().fill(position)
     }
 
+    /// The source has ended before the last position: [`Self::fill`] and [`Self::end`] go on.
+    pub(super) fn is_waiting(&self) -> bool {
+        let state = self.imp().state.try_lock();
+        state.is_ok_and(|state| state.as_ref().is_some_and(|state| state.waiting && !state.ended()))
+    }
+
+    /// Send the end of the stream, here.
+    pub(super) fn end(&self) {
+        self.imp().end_here();
+    }
+
     /// Fill in the gate's figures; `None` of them while a buffer is on its way out.
     pub(super) fn report(&self, into: &mut ChunkReport) {
         self.imp().with_state(|state| {
             into.silence = state.samples.silence();
+            let end = state.samples.source_end().and_then(|end| u64::try_from(end).ok());
+            into.audio_end = self
+                .imp()
+                .settings
+                .get()
+                .and_then(|settings| Some(settings.start + position_time(end?, settings.rate)));
             into.samples = state.samples.next() - self.imp().settings.get().map_or(0, |s| s.samples.start);
         });
     }

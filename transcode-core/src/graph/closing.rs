@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 struct Seen {
     /// A key frame, to be sent once more.
     key: Option<gst::Buffer>,
+    /// Where the first picture begins.
+    begin: Option<gst::ClockTime>,
     /// Where the last picture ends.
     end: gst::ClockTime,
     closed: bool,
@@ -35,14 +37,23 @@ pub(super) enum Role {
 const MORE: u64 = 5;
 
 /// Watch `pad`, the sink pad of the last queue before the splitter; `far` is more than any fragment
-/// lasts. A sink pad, because a source pad takes no more buffers once it has sent the end.
-pub(super) fn close_last_fragment(pad: &gst::Pad, role: Role, far: gst::ClockTime) {
+/// lasts. A sink pad, because a source pad takes no more buffers once it has sent the end. `ended`
+/// hears how long the track was, before anything that closes it goes in.
+pub(super) fn close_last_fragment(
+    pad: &gst::Pad,
+    role: Role,
+    far: gst::ClockTime,
+    ended: impl Fn(gst::ClockTime) + Send + Sync + 'static,
+) {
     let seen = Mutex::new(Seen::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |pad, info| {
         match &info.data {
             Some(gst::PadProbeData::Buffer(buffer)) => note(&seen, buffer),
             Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+                if role == Role::Cuts {
+                    ended(length(&seen));
+                }
                 let first = if role == Role::Cuts { 0 } else { 1 };
                 for buffer in closing(&seen, (first..first + MORE).map(|times| far * times)) {
                     if pad.chain(buffer).is_err() {
@@ -62,12 +73,19 @@ fn note(seen: &Mutex<Seen>, buffer: &gst::Buffer) {
         return;
     }
     if let Some(begin) = buffer.pts() {
+        seen.begin = Some(seen.begin.map_or(begin, |first| first.min(begin)));
         seen.end = seen.end.max(begin + buffer.duration().unwrap_or_default());
     }
     // Every picture of a GOP could stand in; only the first is known to be a key frame.
     if seen.key.is_none() && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
         seen.key = Some(buffer.clone());
     }
+}
+
+/// From the first picture's beginning to the last one's end.
+fn length(seen: &Mutex<Seen>) -> gst::ClockTime {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.end.saturating_sub(seen.begin.unwrap_or(seen.end))
 }
 
 /// The key frame again, so long after the last picture each time; once.

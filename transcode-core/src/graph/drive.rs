@@ -5,7 +5,7 @@
 //! here is called from a streaming thread.
 
 use super::assemble::{Assembly, INPUT, Parts, assemble};
-use super::fragments::RungOutput;
+use super::fragments::{RungOutput, UNENDED};
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
@@ -13,7 +13,7 @@ use super::video_gate::clock;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
-use crate::plan::{Chunk, Plan};
+use crate::plan::{AudioRung, Chunk, Plan};
 use crate::platform::Platform;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -118,6 +118,7 @@ impl<'a> Driver<'a> {
                     uploader: uploader.handle(),
                     aborting: aborting.clone(),
                     error: fragment_error.clone(),
+                    ended: AtomicU64::new(UNENDED),
                     finished: AtomicU32::new(0),
                     last_size: Mutex::new(0),
                 })
@@ -228,6 +229,7 @@ impl<'a> Driver<'a> {
             if moved.elapsed() >= STARVED {
                 self.feed_silence();
             }
+            self.follow_with_silence();
             if moved.elapsed() >= self.run.stall {
                 return Err(self.stalled(activity));
             }
@@ -377,6 +379,26 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// The audio track is over: silence goes on as long as there are pictures, and no longer.
+    fn follow_with_silence(&self) {
+        let (Some(video), Some(audio)) = (&self.assembly.video_gate, &self.assembly.audio_gate) else {
+            return;
+        };
+        let Some(format) = self.run.plan.audio_encodes().into_iter().next() else { return };
+        if !audio.is_waiting() {
+            return;
+        }
+        let (timeline, slot) = (&self.run.plan.timeline, video.position());
+        if video.is_done() {
+            // One packet more: its first half completes the last one.
+            let packets = format.packets_before(timeline, slot) + 1;
+            audio.fill(packets * u64::from(AudioRung::PACKET));
+            audio.end();
+        } else {
+            audio.fill(timeline.samples_before(slot, format.sample_rate));
+        }
+    }
+
     fn activity(&self) -> Activity {
         let sum =
             |counters: &[Arc<AtomicU64>]| counters.iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>();
@@ -407,8 +429,7 @@ impl<'a> Driver<'a> {
     }
 
     fn everything_finished(&self) -> bool {
-        let wanted = self.run.chunk.end.0 - self.run.chunk.first.0;
-        self.outputs.iter().all(|output| output.finished.load(Ordering::SeqCst) >= wanted)
+        self.outputs.iter().all(|output| output.is_finished())
     }
 
     fn progress_of_rungs(&self) -> Vec<RungProgress> {

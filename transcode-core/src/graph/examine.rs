@@ -6,19 +6,20 @@
 //! down what passes. Everything that could go on for ever is bounded: standing still, bytes, pictures.
 //! Times are stream times in nanoseconds, GStreamer's clock.
 
-use super::caps::{self, Facts};
+use super::caps::Facts;
+use super::follow::{Follow, platform_error};
 use super::init::make;
+use super::notes::{LATE, Look, Notes, SeenTrack};
 use super::source_element::{Watched, source_element};
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::media::{Colour, Rotation};
 use crate::platform::Platform;
 use crate::source::Source;
 use crate::units::MediaTime;
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the driver looks around.
@@ -29,19 +30,6 @@ const STALL: Duration = Duration::from_secs(10);
 
 /// How long taking the pipeline down may block before its threads are left to themselves.
 const TEARDOWN: Duration = Duration::from_millis(800);
-
-/// How much of each video track is looked at where the container has no tables: enough to tell a
-/// rate from its neighbours on a clock of milliseconds.
-const LOOK: i64 = 2_000_000_000;
-
-/// Pictures that are looked at, however short they are.
-const MOST_PICTURES: usize = 600;
-
-/// How many pictures the deepest usual pyramid of B-pictures decodes before the first that is shown.
-const REORDERED: usize = 8;
-
-/// A track that has shown nothing while another went on for so long has nothing to show.
-const LATE: i64 = 10_000_000_000;
 
 /// Bytes after which a source is given up in which nothing was found.
 const MOST_BYTES: u64 = 256 << 20;
@@ -55,17 +43,6 @@ const TAIL_LIMIT: Duration = Duration::from_secs(8);
 
 /// A source up to this size is read to its end rather than entered near it.
 pub(crate) const SMALL: u64 = 4 << 20;
-
-/// How closely to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// The container's tables tell times: one buffer a track, for what parsers say.
-    Streams,
-    /// The beginning of each track.
-    Beginning,
-    /// The beginning and the end of each track.
-    BothEnds,
-}
 
 /// What to look into, and how.
 pub(crate) struct Examination<'a> {
@@ -88,27 +65,6 @@ pub(crate) struct Examined {
     pub(crate) duration: Option<MediaTime>,
 }
 
-/// One of the demuxer's pads.
-#[derive(Debug, Clone)]
-pub(crate) struct SeenTrack {
-    /// The pad's name.
-    pub(crate) pad: String,
-    /// The number at the end of the stream's identifier: an MP4's track number.
-    pub(crate) id: Option<u32>,
-    pub(crate) facts: Facts,
-    pub(crate) rotation: Rotation,
-    /// As the container writes it, of two or three letters.
-    pub(crate) language: Option<String>,
-    /// When the first pictures or samples are shown, in order of time.
-    pub(crate) times: Vec<i64>,
-    /// Buffers that passed.
-    pub(crate) buffers: u64,
-    /// When the last one begins and how long it lasts; only where the end was seen.
-    pub(crate) last: Option<(i64, Option<i64>)>,
-    /// The end of the track was seen.
-    pub(crate) ended: bool,
-}
-
 /// Look into a source.
 ///
 /// # Errors
@@ -119,179 +75,14 @@ pub(crate) fn examine(wanted: &Examination<'_>) -> Result<Examined, Error> {
     let driver = Driver::build(wanted)?;
     let result = driver.until_known();
     let end_seen = result.is_ok() && wanted.look == Look::BothEnds && driver.look_at_the_end();
-    let duration = driver.duration();
+    // A demuxer that failed may not answer either.
+    let duration = if result.is_ok() { driver.duration() } else { None };
     driver.take_down();
-    match result {
-        Ok(()) => Ok(Examined { tracks: driver.notes.finish(end_seen), duration }),
-        Err(error) => Err(error),
+    result?;
+    if wanted.cancel.is_cancelled() {
+        return Err(Error::Interrupted);
     }
-}
-
-/// What streaming threads write down.
-#[derive(Default)]
-struct Notes {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    tracks: Vec<Note>,
-    complete: bool,
-    /// Grows with everything that passes.
-    moved: u64,
-    /// An element could not be made or linked in a streaming thread.
-    failure: Option<Error>,
-}
-
-struct Note {
-    seen: SeenTrack,
-    segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    /// The latest time on this track.
-    at: i64,
-    /// What the container says of colours, which the parser was not told.
-    colour: Option<Colour>,
-    /// Pictures came after those that were looked at.
-    went_on: bool,
-}
-
-impl Notes {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn finish(&self, end_seen: bool) -> Vec<SeenTrack> {
-        let tracks = std::mem::take(&mut self.lock().tracks);
-        tracks
-            .into_iter()
-            .map(|mut note| {
-                note.drop_the_unsettled();
-                note.seen.times.sort_unstable();
-                note.restore_colour();
-                note.seen.last = note.seen.last.filter(|_| end_seen);
-                note.seen
-            })
-            .collect()
-    }
-
-    fn event(&self, track: usize, event: &gst::EventRef) {
-        let mut state = self.lock();
-        state.moved += 1;
-        let Some(note) = state.tracks.get_mut(track) else { return };
-        match event.view() {
-            gst::EventView::StreamStart(start) => {
-                note.seen.id = start.stream_id().rsplit('/').next().and_then(|id| id.parse().ok());
-            }
-            gst::EventView::Caps(caps) => note.seen.facts = caps::facts(caps.caps()),
-            gst::EventView::Segment(segment) => {
-                note.segment = segment.segment().clone().downcast::<gst::ClockTime>().ok();
-            }
-            gst::EventView::Tag(tag) => {
-                if let Some(language) = tag.tag().get::<gst::tags::LanguageCode>() {
-                    note.seen.language = Some(language.get().to_owned());
-                }
-                if let Some(orientation) = tag.tag().get::<gst::tags::ImageOrientation>() {
-                    note.seen.rotation = caps::orientation(orientation.get());
-                }
-            }
-            gst::EventView::Eos(_) => note.seen.ended = true,
-            _ => {}
-        }
-    }
-
-    /// A parser that is told colours passes them on, whatever the bitstream says; and containers
-    /// often tell no range, or nothing but the range.
-    fn keep_colour_from_parser(&self, track: usize, info: &mut gst::PadProbeInfo<'_>) {
-        let Some(gst::PadProbeData::Event(event)) = &info.data else { return };
-        let gst::EventView::Caps(caps) = event.view() else { return };
-        let Facts::Video(video) = caps::facts(caps.caps()) else { return };
-        if video.colour.colorimetry.is_empty() {
-            return;
-        }
-        let mut caps = caps.caps_owned();
-        caps.make_mut().iter_mut().for_each(|structure| structure.remove_field("colorimetry"));
-        info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
-        if let Some(note) = self.lock().tracks.get_mut(track) {
-            note.colour = Some(video.colour);
-        }
-    }
-
-    fn buffer(&self, track: usize, buffer: &gst::BufferRef) {
-        let mut state = self.lock();
-        state.moved += 1;
-        let Some(note) = state.tracks.get_mut(track) else { return };
-        if buffer.flags().contains(gst::BufferFlags::HEADER) && note.has_header_packets() {
-            return;
-        }
-        note.seen.buffers += 1;
-        let stamp = buffer.pts().or(buffer.dts());
-        let shown =
-            note.segment.as_ref().zip(stamp).and_then(|(segment, stamp)| segment.to_stream_time(stamp));
-        let Some(shown) = shown.and_then(|time| i64::try_from(time.nseconds()).ok()) else { return };
-        note.at = note.at.max(shown);
-        // What is looked at must not depend on how soon the driver notices that it is enough.
-        if note.seen_enough() {
-            note.went_on = true;
-        } else {
-            note.seen.times.push(shown);
-        }
-        if note.seen.last.is_none_or(|(last, _)| shown >= last) {
-            let length = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
-            note.seen.last = Some((shown, length));
-        }
-    }
-}
-
-impl Note {
-    /// Codecs whose first packets say how to decode; elsewhere the same flag is on pictures.
-    fn has_header_packets(&self) -> bool {
-        let codec = match &self.seen.facts {
-            Facts::Video(video) => &video.codec,
-            Facts::Audio(audio) => &audio.codec,
-            Facts::Other(_) => return false,
-        };
-        matches!(codec.as_str(), "theora" | "vorbis" | "opus" | "flac" | "speex")
-    }
-
-    fn seen_enough(&self) -> bool {
-        let times = &self.seen.times;
-        let span = times.iter().max().zip(times.iter().min()).map_or(0, |(last, first)| last - first);
-        times.len() >= MOST_PICTURES || (times.len() > 3 * REORDERED && span >= LOOK)
-    }
-
-    /// Pictures are decoded in another order than they are shown: those shown after the earliest of
-    /// the last few may have others before them that were not seen any more.
-    fn drop_the_unsettled(&mut self) {
-        if !matches!(self.seen.facts, Facts::Video(_)) || !self.went_on {
-            return;
-        }
-        let times = &mut self.seen.times;
-        let last = times.iter().rev().take(REORDERED).min().copied();
-        times.retain(|time| last.is_none_or(|last| *time <= last));
-    }
-
-    /// What the bitstream says of colours counts, as it does for decoders; where it says nothing,
-    /// what the container says.
-    fn restore_colour(&mut self) {
-        if let (Facts::Video(video), Some(colour)) = (&mut self.seen.facts, self.colour.take()) {
-            if video.colour.colorimetry.is_empty() {
-                video.colour = colour;
-            }
-        }
-    }
-
-    fn known(&self, look: Look) -> bool {
-        if self.seen.ended {
-            return true;
-        }
-        match &self.seen.facts {
-            // Caps have not come yet.
-            Facts::Other(name) if name.is_empty() => false,
-            Facts::Other(_) => true,
-            Facts::Audio(_) => self.seen.buffers > 0,
-            Facts::Video(_) if look == Look::Streams => self.seen.buffers > 0,
-            Facts::Video(_) => self.seen_enough(),
-        }
-    }
+    Ok(Examined { tracks: driver.notes.finish(end_seen), duration })
 }
 
 struct Driver<'a> {
@@ -498,10 +289,13 @@ impl<'a> Driver<'a> {
             gst::SeekType::None,
             gst::ClockTime::NONE,
         );
-        for note in &mut self.notes.lock().tracks {
+        let mut state = self.notes.lock();
+        state.at_the_end = true;
+        for note in &mut state.tracks {
             note.seen.ended = false;
             note.seen.last = None;
         }
+        drop(state);
         let pads = self.demuxer.src_pads();
         let entry = pads.iter().find(|pad| pad.name().starts_with("video")).or(pads.first());
         entry.is_some_and(|pad| pad.send_event(seek))
@@ -541,108 +335,6 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// What follows a demuxer's pad.
-struct Follow {
-    pipeline: gst::glib::WeakRef<gst::Pipeline>,
-    platform: Platform,
-    elementary: Option<String>,
-    notes: Arc<Notes>,
-}
-
-impl Follow {
-    fn pad(&self, pad: &gst::Pad) {
-        if let Err(error) = self.try_pad(pad) {
-            self.notes.lock().failure.get_or_insert(error);
-        }
-    }
-
-    fn try_pad(&self, pad: &gst::Pad) -> Result<(), Error> {
-        let Some(pipeline) = self.pipeline.upgrade() else { return Ok(()) };
-        let wrong = |reason: &str| platform_error(&self.platform, reason);
-        let facts = pad.current_caps().map_or(Facts::Other(String::new()), |caps| caps::facts(&caps));
-        let sink = make(&self.platform.name, "fakesink")?;
-        sink.set_property("sync", false);
-        sink.set_property("async", false);
-        sink.set_property("enable-last-sample", false);
-        let mut chain = Vec::new();
-        let decoder = match (&self.elementary, &facts) {
-            (Some(codec), _) => self.platform.decode_audio.get(codec),
-            (None, Facts::Video(video)) => self.platform.decode.get(&video.codec),
-            (None, Facts::Audio(audio)) => self.platform.decode_audio.get(&audio.codec),
-            (None, Facts::Other(_)) => None,
-        };
-        if let Some(parse) = decoder.and_then(|decoder| decoder.parse.as_ref()) {
-            chain.push(make(&self.platform.name, parse)?);
-        }
-        if matches!(&facts, Facts::Video(video) if video.codec == "h264") && !chain.is_empty() {
-            // In this form the header is in the caps.
-            let filter = make(&self.platform.name, "capsfilter")?;
-            let form =
-                gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au");
-            filter.set_property("caps", form.build());
-            chain.push(filter);
-        }
-        chain.push(sink);
-        pipeline.add_many(&chain).map_err(|_| wrong("a parser cannot be added"))?;
-        gst::Element::link_many(&chain).map_err(|_| wrong("a parser cannot be linked"))?;
-        let pads = |element: &gst::Element| {
-            element.static_pad("sink").ok_or_else(|| wrong("an element has no sink pad"))
-        };
-        let first = pads(&chain[0])?;
-        let last = pads(&chain[chain.len() - 1])?;
-        let track = {
-            let mut state = self.notes.lock();
-            let seen = SeenTrack {
-                pad: pad.name().to_string(),
-                id: None,
-                facts,
-                rotation: Rotation::None,
-                language: None,
-                times: Vec::new(),
-                buffers: 0,
-                last: None,
-                ended: false,
-            };
-            state.tracks.push(Note { seen, segment: None, at: 0, colour: None, went_on: false });
-            state.tracks.len() - 1
-        };
-        // Tags are read where they come in: not every parser passes all of them on.
-        if first != last {
-            let notes = self.notes.clone();
-            first.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                match info.event().map(|event| event.type_()) {
-                    Some(gst::EventType::Tag) => {
-                        info.event().into_iter().for_each(|event| notes.event(track, event))
-                    }
-                    Some(gst::EventType::Caps) => notes.keep_colour_from_parser(track, info),
-                    _ => {}
-                }
-                gst::PadProbeReturn::Ok
-            });
-        }
-        let notes = self.notes.clone();
-        let kinds =
-            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
-        last.add_probe(kinds, move |_, info| {
-            match &info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => notes.buffer(track, buffer),
-                Some(gst::PadProbeData::BufferList(list)) => {
-                    list.iter().for_each(|buffer| notes.buffer(track, buffer))
-                }
-                Some(gst::PadProbeData::Event(event)) => notes.event(track, event),
-                _ => {}
-            }
-            gst::PadProbeReturn::Ok
-        });
-        for element in chain.iter().rev() {
-            element.sync_state_with_parent().map_err(|_| wrong("a parser does not start"))?;
-        }
-        pad.link(&first)
-            .map_err(|error| wrong(&format!("the parser of pad {} cannot be linked: {error}", pad.name())))?;
-        Ok(())
-    }
-}
-
 /// Since when nothing has moved.
 struct Standstill {
     at: (u64, u64),
@@ -660,10 +352,6 @@ impl Standstill {
         }
         self.since.elapsed()
     }
-}
-
-fn platform_error(platform: &Platform, reason: &str) -> Error {
-    Error::Platform { platform: platform.name.clone(), reason: reason.to_owned() }
 }
 
 fn clock(time: Duration) -> gst::ClockTime {

@@ -10,9 +10,9 @@ use super::upload::{Handle, Item};
 use crate::error::Error;
 use crate::plan::{Chunk, Plan};
 use crate::segment;
-use crate::units::SegmentIndex;
+use crate::units::{MediaTime, SegmentIndex};
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One rung's way from fragments to segments.
@@ -25,13 +25,35 @@ pub(super) struct RungOutput {
     pub(super) aborting: Arc<AtomicBool>,
     /// The first thing that was wrong with a fragment.
     pub(super) error: Arc<Mutex<Option<Error>>>,
+    /// The slot where the pictures (or packets) ended; [`UNENDED`] while they go on. Known before
+    /// the last fragment is finished.
+    pub(super) ended: AtomicU64,
     /// Fragments finished.
     pub(super) finished: AtomicU32,
     /// Size of the last fragment: what to reserve for the next.
     pub(super) last_size: Mutex<usize>,
 }
 
+/// No end is known yet.
+pub(super) const UNENDED: u64 = u64::MAX;
+
 impl RungOutput {
+    /// Everything that will come has gone by, and lasted so long.
+    pub(super) fn ended(&self, length: MediaTime) {
+        let first = self.plan.timeline.slots_of(self.chunk.first).start;
+        let slots = u64::try_from(self.plan.timeline.rate.nearest(length)).unwrap_or(0);
+        self.ended.store(first + slots, Ordering::SeqCst);
+    }
+
+    /// Whether every fragment that there will be is finished.
+    pub(super) fn is_finished(&self) -> bool {
+        let timeline = &self.plan.timeline;
+        let ended = self.ended.load(Ordering::SeqCst);
+        let made = self.chunk.segments().map(SegmentIndex);
+        let wanted = made.take_while(|index| timeline.slots_of(*index).start < ended);
+        usize::try_from(self.finished.load(Ordering::SeqCst)).is_ok_and(|done| done >= wanted.count())
+    }
+
     /// The stream for hlssink2's fragment `number`.
     pub(super) fn fragment(self: &Arc<Self>, number: u32) -> Fragment {
         let reserve = *self.last_size.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,12 +66,20 @@ impl RungOutput {
     }
 
     fn finish(&self, number: u32, bytes: Vec<u8>) -> bool {
-        if number >= self.chunk.end.0 - self.chunk.first.0 {
-            // Only what closed the chunk's last fragment; see `closing`.
+        let index = SegmentIndex(self.chunk.first.0 + number);
+        let slots = self.plan.timeline.slots_of(index);
+        let ended = self.ended.load(Ordering::SeqCst);
+        if index >= self.chunk.end || slots.start >= ended {
+            // Only what closed the last fragment; see `closing`.
             return true;
         }
         *self.last_size.lock().unwrap_or_else(PoisonError::into_inner) = bytes.len();
-        let index = SegmentIndex(self.chunk.first.0 + number);
+        let may_end = self.plan.timeline.open_ended || self.plan.allow_truncated;
+        if ended < slots.end && !may_end {
+            // The source ended early. That is for the verification to say, which knows all figures.
+            self.finished.fetch_add(1, Ordering::SeqCst);
+            return true;
+        }
         match segment::facts(&bytes, &self.plan, &self.rung, index) {
             Ok(facts) => {
                 let key = self.plan.segment_key(&self.rung, index);

@@ -11,8 +11,10 @@ mod closing;
 mod drive;
 mod encoder;
 mod examine;
+mod follow;
 mod fragments;
 mod init;
+mod notes;
 mod samples;
 mod scaler;
 mod slots;
@@ -25,5 +27,6 @@ mod video_gate;
 
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};
-pub(crate) use examine::{Examination, Examined, Look, SMALL, SeenTrack, examine};
+pub(crate) use examine::{Examination, Examined, SMALL, examine};
 pub(crate) use init::init;
+pub(crate) use notes::{Look, SeenTrack};

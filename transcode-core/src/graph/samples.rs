@@ -25,13 +25,15 @@ pub(super) struct Samples {
     end: u64,
     /// Where the next buffer is expected to begin, if it goes on without a break.
     expected: Option<i64>,
+    /// Where the last of the source's samples ended.
+    source_end: Option<i64>,
     silence: u64,
 }
 
 impl Samples {
     /// For output positions `range`, at `rate` samples a second.
     pub(super) fn new(rate: u32, range: std::ops::Range<u64>) -> Self {
-        Self { rate, next: range.start, end: range.end, expected: None, silence: 0 }
+        Self { rate, next: range.start, end: range.end, expected: None, source_end: None, silence: 0 }
     }
 
     /// The next position to be filled.
@@ -41,6 +43,11 @@ impl Samples {
 
     pub(super) fn is_full(&self) -> bool {
         self.next >= self.end
+    }
+
+    /// Right after the furthest sample that came from the source.
+    pub(super) fn source_end(&self) -> Option<i64> {
+        self.source_end
     }
 
     /// Samples of silence put in so far.
@@ -64,6 +71,7 @@ impl Samples {
         };
         let end = begin + length as i64;
         self.expected = Some(end);
+        self.source_end = self.source_end.max(Some(end));
         let mut pieces = Vec::new();
         if self.is_full() || end <= self.next as i64 {
             return pieces;

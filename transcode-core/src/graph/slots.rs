@@ -86,15 +86,18 @@ impl Slots {
         self.next >= self.end
     }
 
-    /// One decoded picture, shown at stream time `time`; `None` continues the one before.
-    pub(super) fn picture(&mut self, time: Option<MediaTime>) -> Step {
+    /// One decoded picture, shown at stream time `time`; `None` continues the one before. Its
+    /// duration counts for where the source ends only: the last picture of a screen recording may
+    /// stand for a minute.
+    pub(super) fn picture(&mut self, time: Option<MediaTime>, duration: Option<MediaTime>) -> Step {
         let time = time.unwrap_or_else(|| match self.last_time {
             Some(last) => last + self.rate.time_of(1),
             None => self.start,
         });
         self.last_time = Some(time);
         self.counts.decoded += 1;
-        self.counts.source_end = self.counts.source_end.max(Some(time + self.rate.time_of(1)));
+        let slot = self.rate.time_of(1);
+        self.counts.source_end = self.counts.source_end.max(Some(time + duration.unwrap_or(slot).max(slot)));
         let slot = self.rate.nearest(time - self.start);
         if slot < self.first as i64 {
             self.counts.outside += 1;
@@ -124,10 +127,13 @@ impl Slots {
         let allowed =
             u64::try_from(self.rate.ceil(MediaTime::new(FILL_SECONDS as i64, 1).unwrap_or(MediaTime::ZERO)))
                 .unwrap_or(0);
-        if self.held && self.end - self.next <= allowed {
-            return self.fill_to(self.end);
+        let shown_to = self.counts.source_end.map_or(0, |end| self.rate.nearest(end - self.start));
+        let shown_to = u64::try_from(shown_to).unwrap_or(0).clamp(self.next, self.end);
+        if !self.held {
+            return self.next..self.next;
         }
-        self.next..self.next
+        let fill_to = if self.end - shown_to <= allowed { self.end } else { shown_to };
+        self.fill_to(fill_to)
     }
 
     fn fill_to(&mut self, slot: u64) -> std::ops::Range<u64> {
@@ -164,7 +170,7 @@ mod tests {
     fn a_constant_rate_passes_through() {
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..3);
         for slot in 0..3 {
-            assert_eq!(slots.picture(at(slot)), Step::Show { fill: slot..slot, slot });
+            assert_eq!(slots.picture(at(slot), None), Step::Show { fill: slot..slot, slot });
         }
         assert!(slots.is_full());
     }
@@ -179,7 +185,7 @@ mod tests {
             let mut slots = Slots::new(rate(), MediaTime::ZERO, first..end);
             let (mut out, mut held) = (vec![usize::MAX; (end - first) as usize], usize::MAX);
             for (number, time) in times.iter().enumerate() {
-                match slots.picture(Some(*time)) {
+                match slots.picture(Some(*time), None) {
                     Step::Hold => held = number,
                     Step::Drop => {}
                     Step::NeedEarlier => panic!("decoded from the start"),
@@ -208,28 +214,38 @@ mod tests {
     #[test]
     fn a_late_first_picture_fills_the_slots_before_it() {
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..10);
-        assert_eq!(slots.picture(at(4)), Step::Show { fill: 0..4, slot: 4 });
+        assert_eq!(slots.picture(at(4), None), Step::Show { fill: 0..4, slot: 4 });
     }
 
     #[test]
     fn a_seek_that_lands_late_asks_for_an_earlier_one() {
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 100..110);
         slots.restart(false);
-        assert_eq!(slots.picture(at(101)), Step::NeedEarlier);
+        assert_eq!(slots.picture(at(101), None), Step::NeedEarlier);
         slots.restart(false);
-        assert_eq!(slots.picture(at(98)), Step::Hold);
-        assert_eq!(slots.picture(at(101)), Step::Show { fill: 100..101, slot: 101 });
+        assert_eq!(slots.picture(at(98), None), Step::Hold);
+        assert_eq!(slots.picture(at(101), None), Step::Show { fill: 100..101, slot: 101 });
     }
 
     #[test]
     fn an_early_end_is_filled_for_a_second_and_no_longer() {
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..100);
         for slot in 0..80 {
-            slots.picture(at(slot));
+            slots.picture(at(slot), None);
         }
         assert_eq!(slots.finish(), 80..100);
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..100);
-        slots.picture(at(0));
+        slots.picture(at(0), None);
         assert_eq!(slots.finish(), 1..1);
+    }
+
+    #[test]
+    fn a_last_picture_stands_as_long_as_it_says() {
+        let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..100);
+        slots.picture(at(0), Some(rate().time_of(50)));
+        assert_eq!(slots.finish(), 1..50);
+        let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..100);
+        slots.picture(at(0), Some(rate().time_of(99)));
+        assert_eq!(slots.finish(), 1..100);
     }
 }

@@ -44,6 +44,8 @@ mod imp {
         pub(super) armed: bool,
         /// A seek is on its way: the flush that it brings arms the gate, with this.
         pub(super) arm_at_flush: Option<bool>,
+        /// The last picture has been sent on.
+        pub(super) done: bool,
         segment: gst::FormattedSegment<gst::ClockTime>,
         caps: Option<gst::Caps>,
         caps_sent: bool,
@@ -57,6 +59,7 @@ mod imp {
                 slots,
                 armed,
                 arm_at_flush: None,
+                done: false,
                 segment: gst::FormattedSegment::new(),
                 caps: None,
                 caps_sent: false,
@@ -166,7 +169,8 @@ mod imp {
                     Some(time) => MediaTime::from_nanos(signed_nanos(time)),
                     None => MediaTime::from_nanos(i64::try_from(pts.nseconds()).unwrap_or(i64::MAX)),
                 });
-                match state.slots.picture(time) {
+                let duration = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
+                match state.slots.picture(time, duration.map(MediaTime::from_nanos)) {
                     Step::Hold => {
                         state.held = Some(buffer);
                         Act::Nothing
@@ -201,7 +205,10 @@ mod imp {
                         self.push(slot, picture)?;
                     }
                     if last {
-                        self.with_state(|state| state.held = None);
+                        self.with_state(|state| {
+                            state.held = None;
+                            state.done = true;
+                        });
                         self.srcpad.push_event(gst::event::Eos::new());
                         return Err(gst::FlowError::Eos);
                     }
@@ -271,6 +278,7 @@ mod imp {
                             return false;
                         }
                     }
+                    self.with_state(|state| state.done = armed);
                     // Unarmed, the end belongs to a pass that a seek is about to replace.
                     !armed || self.srcpad.push_event(gst::event::Eos::new())
                 }
@@ -367,6 +375,11 @@ impl VideoGate {
     /// The slot that comes next.
     pub(super) fn position(&self) -> u64 {
         self.imp().with_state(|state| state.slots.next())
+    }
+
+    /// No more pictures come, and all that came have been sent on.
+    pub(super) fn is_done(&self) -> bool {
+        self.imp().with_state(|state| state.done)
     }
 
     /// Fill in the gate's figures.

@@ -240,7 +240,7 @@ impl VideoJob<'_> {
         };
         let level = level::level(&needs).ok_or_else(|| {
             config(format!(
-                "{} at {rate} pictures and {}bit/s a second is beyond H.264 level 6.2; give it a height, \
+                "{} at {rate} pictures a second and {} bit/s is beyond H.264 level 6.2; give it a height, \
                  such as 2160, or fewer bits",
                 rung.size, rung.bitrate
             ))

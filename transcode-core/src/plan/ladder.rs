@@ -17,6 +17,9 @@ use std::cmp::Reverse;
 /// The smallest side that x264 takes (tried: 1×1 fails, 2×2 is encoded and plays).
 const SMALLEST: u32 = 2;
 
+/// No rung has fewer bit/s; also the least that a rendition may ask for.
+const LEAST: u64 = 10_000;
+
 /// A rendition that becomes a rung.
 pub(super) struct Sized<'a> {
     pub(super) rendition: &'a Rendition,
@@ -133,7 +136,7 @@ fn fewer_bits(rate: Bitrate, lines: u32, asked: u32) -> Bitrate {
     let square = u128::from(rate.bits_per_second()).pow(2) * cube(lines) / cube(asked).max(1);
     let bits = u64::try_from(square.isqrt()).unwrap_or(u64::MAX).min(rate.bits_per_second());
     let step = if bits >= 100_000 { 10_000 } else { 1_000 };
-    Bitrate::new((bits / step * step).max(1_000)).unwrap_or(rate)
+    Bitrate::new((bits / step * step).max(LEAST)).unwrap_or(rate)
 }
 
 /// The rung to scale rung `at` from; `None` is the source. `rungs` is best first; `parents` holds
@@ -236,7 +239,7 @@ mod tests {
         assert_eq!(abr("640x400"), ["480p 640x400 1.52M < source", "360p 576x360 800k < source"]);
         assert_eq!(abr("854x480"), ["480p 854x480 2M < source", "360p 640x360 800k < source"]);
         assert_eq!(abr("160x120"), ["360p 160x120 150k < source"]);
-        assert_eq!(abr("1x1"), ["360p 2x2 1k < source"]);
+        assert_eq!(abr("1x1"), ["360p 2x2 10k < source"]);
     }
 
     #[test]

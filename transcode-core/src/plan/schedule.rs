@@ -107,14 +107,14 @@ pub(super) fn segment_slots(
 ) -> Result<(u32, Vec<u32>), String> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0).max(1);
     let least = count(rate.ceil(target));
-    // Key frames a segment, by rung; none stands further from the next than asked for. Where that
-    // is every picture, any segment will do.
+    // Key frames a segment, by rung, none further from the next than asked for. Where that is every
+    // picture, any segment will do.
     let each: Vec<u64> =
-        key_intervals.iter().map(|key| target.ceil_div(*key).map_or(1, count).min(least)).collect();
-    let common = each
-        .iter()
-        .filter(|keys| **keys < least)
-        .try_fold(1u64, |all, keys| Some(all / gcd(all, *keys) * keys).filter(|all| *all <= least));
+        key_intervals.iter().map(|key| least.div_ceil(count(rate.ceil(*key)).min(least))).collect();
+    let common = each.iter().filter(|keys| **keys < least).try_fold(1u64, |all, keys| {
+        // More than half a segment's slots would make segments half as long again.
+        Some(all / gcd(all, *keys) * keys).filter(|all| *all <= least.div_ceil(2))
+    });
     let Some(common) = common else {
         let all: Vec<String> = key_intervals.iter().map(MediaTime::to_string).collect();
         return Err(format!(
@@ -395,8 +395,7 @@ mod tests {
 
     #[test]
     fn key_intervals_without_a_common_segment_are_refused() {
-        let error =
-            slots("24", "6s", &["850ms", "600ms", "500ms"]).expect_err("8, 10 and 12 to a segment fit");
+        let error = slots("24", "6s", &["850ms", "600ms", "500ms"]).expect_err("7, 10 and 12 a segment");
         assert!(error.contains("850ms"), "{error}");
     }
 
@@ -406,8 +405,8 @@ mod tests {
             ("30", "30"),
             ("30000/1001", "30000/1001"),
             ("24", "24"),
-            ("2998/100", "30"),
-            ("2996/100", "30000/1001"),
+            ("2998/100", "30000/1001"),
+            ("2999/100", "30"),
             ("301/10", "30"),
             ("31", "48"),
             ("20", "24000/1001"),

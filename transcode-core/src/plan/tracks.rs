@@ -91,7 +91,7 @@ fn first<'a, T>(
     let used = candidates.iter().filter(|candidate| !candidate.empty).find(known);
     let Some(used) = used else {
         let Some(unknown) = candidates.iter().find(|candidate| !candidate.empty) else {
-            passed_over(candidates.iter(), report);
+            passed_over(&candidates, report);
             return Ok(None);
         };
         let decodes: Vec<&str> = decoders.keys().map(String::as_str).collect();
@@ -102,10 +102,10 @@ fn first<'a, T>(
             decodes.join(", ")
         ));
     };
-    let before = candidates.iter().take_while(|candidate| candidate.pad != used.pad);
+    let at = candidates.iter().position(|candidate| candidate.pad == used.pad).unwrap_or(0);
+    let (before, after) = candidates.split_at(at);
     passed_over(before, report);
-    let after = candidates.iter().skip_while(|candidate| candidate.pad != used.pad).skip(1);
-    let left = after.filter(|candidate| !candidate.empty).count();
+    let left = after.iter().skip(1).filter(|candidate| !candidate.empty).count();
     if left > 0 {
         let left = u32::try_from(left).unwrap_or(u32::MAX);
         report.add(Reason::TracksLeft { of: kind.to_owned(), used: used.pad.to_owned(), left });
@@ -113,10 +113,7 @@ fn first<'a, T>(
     Ok(Some(used.track))
 }
 
-fn passed_over<'b, 'a: 'b, T: 'a>(
-    candidates: impl Iterator<Item = &'b Candidate<'a, T>>,
-    report: &mut PlanReport,
-) {
+fn passed_over<T>(candidates: &[Candidate<'_, T>], report: &mut PlanReport) {
     for Candidate { pad, codec, empty, .. } in candidates {
         let (pad, codec) = ((*pad).to_owned(), (*codec).to_owned());
         report.add(Reason::TrackPassedOver { pad, codec, empty: *empty });

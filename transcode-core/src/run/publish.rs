@@ -30,6 +30,10 @@ const DIFFERENCES: usize = 3;
 /// Warnings kept for the report; a damaged file can give one a picture.
 const WARNINGS: usize = 100;
 
+/// Segments of a rung that may be stored and not yet named: those on the wire and those that wait
+/// for a rung that is behind, many times over.
+const UNNAMED: u32 = 64;
+
 /// What [`Publisher::open`] found.
 #[derive(Debug)]
 pub enum Opened {
@@ -323,26 +327,52 @@ fn refuse_other_plan(plan: &Plan, stored: &[u8], sink: &dyn Sink) -> Result<(), 
 }
 
 /// Remove another job's output: first what players load, last `plan.json`, so that a half-cleared
-/// destination still says whose it was.
+/// destination still says whose it was. Segments go from the last to the first, so that those that a
+/// half-cleared destination still has begin at 0.
 fn clear(plan: &Plan, stored: Option<&[u8]>, sink: &dyn Sink, cancel: &Cancel) -> Result<(), Error> {
     let other = stored.and_then(|bytes| Plan::from_json(bytes).ok());
     if stored.is_none() && stranger(plan, sink, cancel)?.is_none() {
         return Ok(());
     }
-    let plans: Vec<&Plan> = other.iter().chain([plan]).collect();
+    let rungs: Vec<(&Plan, &str)> = other
+        .iter()
+        .chain([plan])
+        .flat_map(|plan| plan.rungs.iter().map(move |rung| (plan, rung.name.as_str())))
+        .collect();
+    let mut segments = BTreeSet::new();
+    for (plan, rung) in &rungs {
+        let end = known_end(plan, rung, sink, cancel)?;
+        segments.extend((0..end).map(|index| plan.segment_key(rung, SegmentIndex(index))));
+    }
     let remove = |all: Vec<String>| each(&all, |key| sink.remove(key, cancel)).map(drop);
     remove(vec![keys::MASTER.to_owned()])?;
-    let distinct = |keys: BTreeSet<String>| keys.into_iter().collect::<Vec<_>>();
-    let of_rungs = |of: &dyn Fn(&Plan, &str) -> Vec<String>| {
-        distinct(
-            plans.iter().flat_map(|plan| plan.rungs.iter().flat_map(|rung| of(plan, &rung.name))).collect(),
-        )
-    };
-    remove(of_rungs(&|plan, rung| vec![plan.playlist_key(rung)]))?;
+    let playlists: BTreeSet<String> = rungs.iter().map(|(plan, rung)| plan.playlist_key(rung)).collect();
+    remove(playlists.into_iter().collect())?;
     remove(vec![keys::REPORT.to_owned()])?;
-    remove(of_rungs(&|plan, rung| {
-        plan.whole().segments().map(|index| plan.segment_key(rung, SegmentIndex(index))).collect()
-    }))?;
+    remove(segments.into_iter().rev().collect())?;
     remove(vec![keys::THUMBNAIL.to_owned()])?;
     remove(vec![keys::PLAN.to_owned()])
+}
+
+/// The end of a rung's segments that may be there. A timeline with an open end has a bound that no
+/// source reaches: what counts there is what was expected, what is named, and what the store tells.
+fn known_end(plan: &Plan, rung: &str, sink: &dyn Sink, cancel: &Cancel) -> Result<u32, Error> {
+    let count = plan.timeline.segment_count();
+    if !plan.timeline.open_ended {
+        return Ok(count);
+    }
+    let text = sink.read(&plan.playlist_key(rung), cancel)?.unwrap_or_default();
+    let named = String::from_utf8_lossy(&text).lines().filter(|line| line.ends_with(".ts")).count();
+    let named = u32::try_from(named).unwrap_or(count).max(plan.timeline.expected_segments().unwrap_or(0));
+    let mut end = named.saturating_add(UNNAMED).min(count);
+    while end < count {
+        let further = end..end.saturating_add(UNNAMED).min(count);
+        let all: Vec<String> =
+            further.clone().map(|index| plan.segment_key(rung, SegmentIndex(index))).collect();
+        if each(&all, |key| sink.size_of(key, cancel))?.iter().all(Option::is_none) {
+            break;
+        }
+        end = further.end;
+    }
+    Ok(end)
 }

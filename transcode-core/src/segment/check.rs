@@ -173,14 +173,28 @@ impl Display for Shown {
     }
 }
 
-/// The numbers of ITU-T H.273 for GStreamer's names of the two colorimetries of SDR video.
+/// The numbers of ITU-T H.273 for a colorimetry as GStreamer writes it: a name, or
+/// `range:matrix:transfer:primaries` in its own numbers. `None` where one of them is unknown there.
 fn colour(name: &str) -> Option<SpsColour> {
-    let number = match name {
-        "bt709" => 1,
-        "bt601" => 6,
-        _ => return None,
+    let text = match name {
+        "bt601" => "2:4:16:4",
+        "bt709" => "2:3:5:1",
+        "smpte240m" => "2:5:6:5",
+        "bt2020" => "2:6:11:7",
+        "bt2020-10" => "2:6:13:7",
+        "bt2100-pq" => "2:6:14:7",
+        "bt2100-hlg" => "2:6:15:7",
+        numbers => numbers,
     };
-    Some(SpsColour { full_range: false, primaries: number, transfer: number, matrix: number })
+    // GstVideoColorMatrix, -TransferFunction and -Primaries from 1 on; 2 in H.273 is "unspecified".
+    const MATRIX: [u8; 6] = [0, 4, 1, 6, 7, 9];
+    const TRANSFER: [u8; 16] = [8, 2, 2, 4, 1, 7, 13, 5, 9, 10, 15, 2, 14, 16, 18, 6];
+    const PRIMARIES: [u8; 7] = [1, 4, 5, 6, 7, 8, 9];
+    let mut parts = text.split(':').map(|part| part.parse::<usize>().ok());
+    let range = parts.next()??;
+    let mut number = |table: &[u8]| table.get(parts.next()??.checked_sub(1)?).copied().filter(|n| *n != 2);
+    let (matrix, transfer, primaries) = (number(&MATRIX)?, number(&TRANSFER)?, number(&PRIMARIES)?);
+    Some(SpsColour { full_range: range == 1, primaries, transfer, matrix })
 }
 
 fn pictures(wanted: &Wanted<'_>, rung: &VideoRung, stream: &VideoStream) -> Result<(), SegmentError> {

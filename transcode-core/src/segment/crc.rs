@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn eight_bytes_a_step_or_one_is_the_same() {
-        let bytes: Vec<u8> = (0..1_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
         for length in [0, 1, 7, 8, 9, 63, 1_000] {
             let slow = bytes[..length].iter().fold(u32::MAX, |crc, byte| {
                 crc >> 8 ^ ISO_HDLC[0][((crc ^ u32::from(*byte)) & 0xFF) as usize]

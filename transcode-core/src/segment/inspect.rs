@@ -191,15 +191,13 @@ impl Video {
         if clock::difference(unit.pts, unit.dts) < 0 {
             return order("the DTS must not lie behind the PTS", unit.pts);
         }
-        if let Some(last) = self.pictures.last() {
-            if clock::difference(unit.dts, last.dts) <= 0 {
-                return order("the DTS must lie behind that of the picture before", last.dts);
-            }
+        let last = self.pictures.last().map(|last| last.dts);
+        if let Some(last) = last.filter(|last| clock::difference(unit.dts, *last) <= 0) {
+            return order("the DTS must lie behind that of the picture before", last);
         }
-        if let Some(pcr) = unit.pcr.map(|pcr| pcr / 300) {
-            if clock::difference(unit.dts, pcr) < 0 {
-                return order("the DTS must not lie before the clock reference of its own packet", pcr);
-            }
+        let pcr = unit.pcr.map(|pcr| pcr / 300);
+        if let Some(pcr) = pcr.filter(|pcr| clock::difference(unit.dts, *pcr) < 0) {
+            return order("the DTS must not lie before the clock reference of its own packet", pcr);
         }
         self.pictures.push(Picture {
             offset,

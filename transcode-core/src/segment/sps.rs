@@ -169,7 +169,7 @@ fn scaling_lists(bits: &mut Bits<'_>, count: usize) -> Option<()> {
             let (mut last, mut next) = (8i32, 8i32);
             for _ in 0..if list < 6 { 16 } else { 64 } {
                 if next != 0 {
-                    next = (last + bits.signed()?).rem_euclid(256);
+                    next = last.wrapping_add(bits.signed()?).rem_euclid(256);
                 }
                 last = if next == 0 { last } else { next };
             }

@@ -26,7 +26,7 @@ pub(super) struct Packet<'a> {
 pub(super) fn packets(
     bytes: &[u8],
 ) -> Result<impl Iterator<Item = Result<Packet<'_>, SegmentError>>, SegmentError> {
-    if bytes.is_empty() || bytes.len() % PACKET != 0 {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(PACKET) {
         return Err(SegmentError::Length { bytes: bytes.len() as u64 });
     }
     let offsets = (0u64..).step_by(PACKET);

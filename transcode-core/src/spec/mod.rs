@@ -17,7 +17,8 @@ use std::str::FromStr;
 pub struct Rendition {
     /// Names the folder and the rung: `720p`. Letters, digits, `-` and `_`.
     pub name: String,
-    /// Rows of the picture as shown, before rounding to even; absent = the source's own.
+    /// The shorter side of the picture as shown, before rounding to even: rows of a landscape picture,
+    /// columns of an upright one. Absent = the source's own size. 2 to 4320.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
     /// Video bit rate: the average for ABR, the ceiling for capped CRF.

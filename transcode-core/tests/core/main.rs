@@ -10,4 +10,6 @@ mod playlist;
 mod probe;
 mod run;
 mod segment;
+mod plan;
+mod plan_rules;
 mod support;

@@ -265,8 +265,7 @@ proptest! {
         prop_assert!(theirs.independent_segments);
         prop_assert_eq!((theirs.version, theirs.media_sequence), (Some(3), 0));
         prop_assert_eq!(theirs.segments.len(), segments.len());
-        let mut index = 0;
-        for (theirs_one, (uri, length)) in theirs.segments.iter().zip(&segments) {
+        for (index, (theirs_one, (uri, length))) in (0..).zip(theirs.segments.iter().zip(&segments)) {
             prop_assert_eq!(&theirs_one.uri, uri);
             prop_assert!((f64::from(theirs_one.duration) - length.as_secs_f64()).abs() < 1e-3);
             prop_assert!(length.ticks(1) <= theirs.target_duration as i64, "{length} of {}", theirs.target_duration);
@@ -274,7 +273,6 @@ proptest! {
             let playlist = plan.playlist_key("a_rung-1");
             let base = url_folder(&playlist);
             prop_assert_eq!(format!("{base}{uri}"), plan.segment_key("a_rung-1", SegmentIndex(index)));
-            index += 1;
         }
     }
 

@@ -4,6 +4,7 @@ use crate::muxed::{
     AUDIO, PACKET, PAT, PMT, VIDEO, find, of, renumbered, restamped, segments, unit, without,
 };
 use crate::plans::{audio, plan, rung, timeline, video};
+use proptest::prelude::*;
 use std::process::Command;
 use transcode_core::plan::{Plan, Rung};
 use transcode_core::playlist::{Avc, declared, measure};
@@ -456,6 +457,28 @@ fn profiles_of_every_preset_are_what_the_codecs_say() {
 }
 
 #[test]
+fn colours_are_tagged_as_the_plan_names_them() {
+    // By name, and in GStreamer's own numbers: BT.601's matrix with BT.709's transfer.
+    for (name, tagged) in [
+        ("bt601", [6, 6, 6]),
+        ("bt2020", [9, 15, 9]),
+        ("bt2100-pq", [9, 16, 9]),
+        ("bt2100-hlg", [9, 18, 9]),
+        ("2:4:5:4", [6, 1, 6]),
+        ("2:3:7:1", [1, 13, 1]),
+    ] {
+        let mut plan = silent();
+        plan.timeline.slots = 25;
+        plan.rungs[0].video.as_mut().unwrap().colorimetry = name.to_owned();
+        let made = segments(&plan).remove(0);
+        let colour = check_one(&plan, &made, 0).unwrap().video.unwrap().sps.colour.unwrap();
+        assert_eq!([colour.primaries, colour.transfer, colour.matrix], tagged, "{name}");
+        plan.rungs[0].video.as_mut().unwrap().colorimetry = "bt709".to_owned();
+        check_one(&plan, &made, 0).expect_err("another colour");
+    }
+}
+
+#[test]
 fn the_declared_average_is_what_the_muxer_makes_of_such_bits() {
     for mut plan in [ntsc(), zerolatency(), silent(), sound_only()] {
         let bytes = segments(&plan).remove(0);
@@ -478,15 +501,21 @@ fn the_declared_average_is_what_the_muxer_makes_of_such_bits() {
     }
 }
 
-#[test]
-fn no_damage_makes_the_reader_panic() {
-    // Every byte of the first pictures, and one in 97 of the rest, turned over: read or refused.
-    let plan = ntsc();
-    let whole = segments(&plan).remove(0);
-    let places = (0..PACKET * 12).chain((PACKET * 12..whole.len()).step_by(97));
-    for at in places {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 0xFF;
-        let _read_or_refused = check_one(&plan, &bytes, 0);
+proptest! {
+    /// Tables, parameter sets, headers and time stamps are in the first packets.
+    #[test]
+    fn no_damage_makes_the_reader_panic(
+        damage in prop::collection::vec((0..PACKET * 12, any::<u8>()), 1..8),
+        packets in 1usize..60,
+    ) {
+        let plan = ntsc();
+        let mut bytes = segments(&plan).remove(0);
+        bytes.truncate(packets * PACKET);
+        for (at, byte) in damage {
+            if let Some(there) = bytes.get_mut(at) {
+                *there = byte;
+            }
+        }
+        prop_assert!(check_one(&plan, &bytes, 0).is_err(), "cut short at the least");
     }
 }

@@ -14,7 +14,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 use transcode_core::event::ChunkReport;
 use transcode_core::media::MediaInfo;
@@ -27,8 +27,9 @@ use transcode_core::{Cancel, Error, Event};
 /// How often the supervisor looks whether it was cancelled, and whether the child lives.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long a child that was told to stop may take; with the rest, a stop takes less than a second.
-const GRACE: Duration = Duration::from_millis(700);
+/// How long a child that was told to stop may take. It has nothing to lose, so this is short: on a
+/// busy machine the whole stop still takes less than a second.
+const GRACE: Duration = Duration::from_millis(400);
 
 /// Events between the socket and the caller; a caller that is slower makes the child wait.
 const EVENTS: usize = 256;
@@ -63,6 +64,7 @@ pub struct Session {
     socket: UnixStream,
     shared: Arc<Shared>,
     servers: Arc<Servers>,
+    frames: Sender<(ToChild, Vec<u8>)>,
     heard: Receiver<Heard>,
     stall: Duration,
     uri: String,
@@ -120,8 +122,12 @@ impl Session {
             .name("child-socket".to_owned())
             .spawn(move || reader.run())
             .map_err(cannot)?;
+        let (frames, outbox) = channel::<(ToChild, Vec<u8>)>();
+        let talker = shared.clone();
+        let talk = move || outbox.iter().for_each(|(header, body)| talker.say(&header, &body));
+        std::thread::Builder::new().name("child-say".to_owned()).spawn(talk).map_err(cannot)?;
         let (stall, cancel, platform) = (settings.stall, cancel.clone(), String::new());
-        let session = Self { process, socket, shared, servers, heard, stall, uri, platform, cancel };
+        let session = Self { process, socket, shared, servers, frames, heard, stall, uri, platform, cancel };
         session.say(ToChild::Source { identity, size }, Vec::new());
         Ok(session)
     }
@@ -154,7 +160,9 @@ impl Session {
     ) -> Result<ChunkReport, Error> {
         self.shared.set_sink(Some(sink));
         let ChunkRequest { plan, chunk, platform } = request;
-        let doing = format!("making segments {} to {} of", chunk.first, chunk.end.0.saturating_sub(1));
+        let last = chunk.end.0.saturating_sub(1);
+        let last = if plan.timeline.open_ended { "on".to_owned() } else { format!("to {last}") };
+        let doing = format!("making segments {} {last} of", chunk.first);
         self.platform.clone_from(&platform.name);
         let work = Work { plan: plan.clone(), chunk: chunk.clone(), platform: platform.clone() };
         self.say(ToChild::Run, to_json(&work)?);
@@ -166,20 +174,11 @@ impl Session {
         }
     }
 
-    /// Send a frame from a thread of its own: a child that stands still must not make us stand still.
+    /// Send a frame in its turn, from a thread of its own: a child that stands still must not make
+    /// us stand still.
     fn say(&self, header: ToChild, body: Vec<u8>) {
-        let shared = self.shared.clone();
-        // Frames of one session keep their order: the thread is joined unless the socket is full.
-        let (done, wait) = sync_channel(1);
-        let thread = std::thread::Builder::new().name("child-say".to_owned()).spawn(move || {
-            shared.say(&header, &body);
-            let _nobody_waits = done.send(());
-        });
-        match thread {
-            Ok(_) => {
-                let _late = wait.recv_timeout(Duration::from_millis(200));
-            }
-            Err(error) => log::warn!("no thread to talk to the child: {error}"),
+        if self.frames.send((header, body)).is_err() {
+            log::debug!("the thread that talks to the child has ended");
         }
     }
 

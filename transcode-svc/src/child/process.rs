@@ -131,6 +131,10 @@ fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>) {
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        // The rest of a line that is too long is not another line.
+        if !line.ends_with(b"\n") && input.skip_until(b'\n').is_err() {
+            return;
+        }
         if text.is_empty() {
             continue;
         }

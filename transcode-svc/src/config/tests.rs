@@ -148,10 +148,18 @@ fn a_mistake_names_file_line_and_key_and_what_is_allowed() {
     mistake("[cache]\nsize = \"9GiB\"\n", &[], &[":2", "size", "1MiB to 4GiB"]);
     mistake("[store]\naccess-key-id = \"a\"\n", &[], &["store.secret-access-key is missing", "go together"]);
     mistake("[store]\nendpoint = \"https://key:hunter2@host\"\n", &[], &[":2", "their own names"]);
-    mistake("[store]\nendpoint = \"http://store.example\"\n", &[], &["plain HTTP", "store.allow-http = true"]);
+    mistake(
+        "[store]\nendpoint = \"http://store.example\"\n",
+        &[],
+        &["plain HTTP", "store.allow-http = true"],
+    );
     mistake("[store]\nendpoint = \"s3.example\"\n", &[], &[":2", "https://s3.example.com"]);
     mistake("", &[("TRANSCODE_STORE_REGIN", "x")], &["TRANSCODE_STORE_REGIN", "region"]);
-    mistake("", &[("TRANSCODE_STORE_ANONYMOUS", "perhaps")], &["TRANSCODE_STORE_ANONYMOUS", "true nor false"]);
+    mistake(
+        "",
+        &[("TRANSCODE_STORE_ANONYMOUS", "perhaps")],
+        &["TRANSCODE_STORE_ANONYMOUS", "true nor false"],
+    );
     mistake("", &[("AWS_ENDPOINT_URL_S3", "nowhere")], &["AWS_ENDPOINT_URL_S3"]);
     mistake("", &[("AWS_SECRET_ACCESS_KEY", "hunter2")], &["access-key-id is missing"]);
     mistake("", &[("TRANSCODE_CACHE_SIZE", "much")], &["TRANSCODE_CACHE_SIZE", "32MiB"]);
@@ -194,7 +202,7 @@ fn the_example_in_the_documentation_is_a_file_that_can_be_read() {
         .skip_while(|line| *line != "//! ```toml")
         .skip(1)
         .take_while(|line| *line != "//! ```")
-        .map(|line| format!("{}\n", line.trim_start_matches("//! ")))
+        .map(|line| format!("{}\n", line.trim_start_matches("//!")))
         .collect();
     assert!(example.contains("[cache]"));
     let config = load(&example, &[]).expect("loaded");

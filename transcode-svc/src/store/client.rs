@@ -92,7 +92,7 @@ impl Answer {
             ("NoSuchBucket", _) => {
                 format!("there is no bucket `{bucket}` there; make it, or look at the name and the endpoint")
             }
-            ("InvalidAccessKeyId", _) => {
+            ("InvalidAccessKeyId" | "XAdminUserNotFound", _) => {
                 "this store does not know the access key; look at access-key-id".to_owned()
             }
             ("SignatureDoesNotMatch", _) => {
@@ -125,6 +125,7 @@ impl Answer {
             || matches!(
                 self.code.as_str(),
                 "InvalidAccessKeyId"
+                    | "XAdminUserNotFound"
                     | "SignatureDoesNotMatch"
                     | "InvalidToken"
                     | "ExpiredToken"

@@ -211,10 +211,13 @@ fn condition(answer: &Answer) -> Condition {
 }
 
 /// Whether an object is not there as far as these keys can know: who may not list is told 403 instead
-/// of 404. A missing bucket and wrong keys are something else.
+/// of 404. A missing bucket and wrong keys are something else, whatever the status (versitygw answers
+/// 404 `XAdminUserNotFound` to an unknown access key).
 fn is_missing(answer: &Answer) -> bool {
     match answer.status {
-        404 => answer.code != "NoSuchBucket",
+        404 => {
+            matches!(answer.code.as_str(), "" | "NoSuchKey" | "NoSuchObject" | "NotFound" | "NoSuchVersion")
+        }
         403 => !answer.blames_keys(),
         _ => false,
     }

@@ -1,7 +1,7 @@
 //! On a terminal: a bar for every rung on stderr, log lines above them, the summary on stdout.
 
 use super::lines::opening;
-use super::{End, Output, Snapshot, Start, clock, to_stdout};
+use super::{End, Output, Snapshot, Start, to_stdout};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -65,8 +65,9 @@ impl Drop for Bars {
 impl Output for Bars {
     fn planned(&self, start: &Start<'_>) {
         let Some(missing) = start.missing else { return };
-        let opening = opening(start, missing.first.0);
-        let _unseen = self.all.println(opening);
+        for line in opening(start, missing.first.0) {
+            let _unseen = self.all.println(line);
+        }
         let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
         let mut rungs = self.rungs.lock().unwrap_or_else(PoisonError::into_inner);
         for rung in &start.plan.rungs {
@@ -79,15 +80,13 @@ impl Output for Bars {
     }
 
     fn progress(&self, snapshot: &Snapshot) {
-        let eta = snapshot.eta.map(|eta| format!(", {} to go", clock(eta))).unwrap_or_default();
+        let (speed, to_go) = (snapshot.speed, snapshot.to_go());
         let rungs = self.rungs.lock().unwrap_or_else(PoisonError::into_inner);
         for (bar, rung) in rungs.iter().zip(&snapshot.rungs) {
-            let part = if snapshot.duration > 0.0 { rung.encoded / snapshot.duration } else { 0.0 };
+            let whole = snapshot.duration.filter(|duration| *duration > 0.0);
+            let part = whole.map_or(0.0, |duration| rung.encoded / duration);
             bar.set_position((part * STEPS as f64) as u64);
-            bar.set_message(format!(
-                "{}/{} segments playable, {:.2}×{eta}",
-                rung.playable, rung.segments, snapshot.speed
-            ));
+            bar.set_message(format!("{} segments playable, {speed:.2}×{to_go}", rung.of_all()));
         }
     }
 

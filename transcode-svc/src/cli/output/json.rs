@@ -1,7 +1,8 @@
 //! For programs: one JSON object a line on stdout, told apart by `event`.
 //!
 //! The shapes are part of the command's interface: fields are added, never renamed or removed.
-//! Seconds and bit/s are plain numbers; exact times are texts such as `6s` or `1001/30000s`.
+//! Seconds and bit/s are plain numbers; exact times are texts such as `6s` or `1001/30000s`. What
+//! depends on the length of a source that does not tell it is null.
 //!
 //! | event | fields |
 //! |---|---|
@@ -73,9 +74,12 @@ impl Output for Json {
             "destination": start.destination,
             "source": plan.source.uri,
             "profile": plan.profile,
-            "duration": plan.timeline.duration().as_secs_f64(),
-            "segments": plan.timeline.segment_count(),
-            "missing": start.missing.map(|chunk| json!({ "first": chunk.first, "end": chunk.end })),
+            "duration": plan.timeline.expected_duration().map(|duration| duration.as_secs_f64()),
+            "segments": plan.timeline.expected_segments(),
+            "missing": start.missing.map(|chunk| {
+                let end = Some(chunk.end).filter(|_| !plan.timeline.open_ended);
+                json!({ "first": chunk.first, "end": end })
+            }),
             "rungs": rungs.collect::<Vec<_>>(),
             "notes": plan.report.notes,
         }));
@@ -83,7 +87,9 @@ impl Output for Json {
 
     fn progress(&self, snapshot: &Snapshot) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if snapshot.elapsed - *last >= EVERY || snapshot.encoded >= snapshot.wanted {
+        if snapshot.elapsed - *last >= EVERY
+            || snapshot.wanted.is_some_and(|wanted| snapshot.encoded >= wanted)
+        {
             *last = snapshot.elapsed;
             event("progress", snapshot);
         }

@@ -4,6 +4,7 @@ use super::{End, Output, Snapshot, Start, clock, to_stdout};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use transcode_core::event::SegmentFacts;
+use transcode_core::plan::Reason;
 
 /// A line at least so often, by the run's clock.
 const EVERY: Duration = Duration::from_secs(10);
@@ -18,15 +19,15 @@ pub(crate) struct Lines {
 }
 
 /// Whether a line is due, after the last one at (elapsed, percent).
-fn is_due(last: Option<(f64, f64)>, elapsed: f64, percent: f64) -> bool {
+fn is_due(last: Option<(f64, f64)>, elapsed: f64, percent: Option<f64>) -> bool {
     let (at, done) = last.unwrap_or((0.0, 0.0));
-    elapsed - at >= EVERY.as_secs_f64() || percent - done >= PERCENT
+    elapsed - at >= EVERY.as_secs_f64() || percent.is_some_and(|percent| percent - done >= PERCENT)
 }
 
 impl Output for Lines {
     fn planned(&self, start: &Start<'_>) {
         if let Some(missing) = start.missing {
-            log::info!("{}", opening(start, missing.first.0));
+            opening(start, missing.first.0).iter().for_each(|line| log::info!("{line}"));
         }
     }
 
@@ -36,16 +37,12 @@ impl Output for Lines {
         if !is_due(*last, snapshot.elapsed, percent) {
             return;
         }
-        *last = Some((snapshot.elapsed, percent));
-        let eta = snapshot.eta.map(|eta| format!(", {} to go", clock(eta))).unwrap_or_default();
-        let rungs =
-            snapshot.rungs.iter().map(|rung| format!("{} {}/{}", rung.rung, rung.playable, rung.segments));
-        let rungs: Vec<String> = rungs.collect();
-        log::info!(
-            "{percent:.0} %, {:.2}× realtime{eta}; playable segments: {}",
-            snapshot.speed,
-            rungs.join(", ")
-        );
+        *last = Some((snapshot.elapsed, percent.unwrap_or(0.0)));
+        let done = percent.map_or_else(|| clock(snapshot.encoded), |percent| format!("{percent:.0} %"));
+        let rungs = snapshot.rungs.iter().map(|rung| format!("{} {}", rung.rung, rung.of_all()));
+        let (speed, to_go, rungs) =
+            (snapshot.speed, snapshot.to_go(), rungs.collect::<Vec<_>>().join(", "));
+        log::info!("{done}, {speed:.2}× realtime{to_go}; playable segments: {rungs}");
     }
 
     fn segment(&self, key: &str, facts: &SegmentFacts) {
@@ -61,18 +58,21 @@ impl Output for Lines {
     }
 }
 
-/// The first line: what is made, where to, and what of it is there already.
-pub(super) fn opening(start: &Start<'_>, there: u32) -> String {
-    let rungs: Vec<&str> = start.plan.rungs.iter().map(|rung| rung.name.as_str()).collect();
-    let (count, length) = (start.plan.timeline.segment_count(), start.plan.timeline.duration());
+/// The first lines: what is made, where to, what of it is there already, and what is not as asked for.
+pub(super) fn opening(start: &Start<'_>, there: u32) -> Vec<String> {
+    let plan = start.plan;
+    let rungs: Vec<&str> = plan.rungs.iter().map(|rung| rung.name.as_str()).collect();
+    let timeline = &plan.timeline;
+    let length = match (timeline.expected_duration(), timeline.expected_segments()) {
+        (Some(length), Some(1)) => format!("{} in one segment", clock(length.as_secs_f64())),
+        (Some(length), Some(count)) => format!("{} in {count} segments", clock(length.as_secs_f64())),
+        _ => "a source that does not tell its length".to_owned(),
+    };
     let resumed = if there == 0 { String::new() } else { format!("; the first {there} are there already") };
-    format!(
-        "{}: {} of {} in {count} segments, profile {}{resumed}",
-        start.destination,
-        rungs.join(", "),
-        clock(length.as_secs_f64()),
-        start.plan.profile
-    )
+    let rungs = rungs.join(", ");
+    let first = format!("{}: {rungs} of {length}, profile {}{resumed}", start.destination, plan.profile);
+    let notes = plan.report.notes.iter().filter(|note| note.reason != Reason::Kept);
+    std::iter::once(first).chain(notes.map(ToString::to_string)).collect()
 }
 
 #[cfg(test)]
@@ -81,10 +81,10 @@ mod tests {
 
     #[test]
     fn a_line_is_due_after_ten_seconds_or_ten_percent() {
-        assert!(!is_due(None, 9.0, 9.0));
-        assert!(is_due(None, 10.0, 0.0));
-        assert!(is_due(None, 1.0, 10.0));
-        assert!(!is_due(Some((10.0, 50.0)), 19.0, 59.0));
-        assert!(is_due(Some((10.0, 50.0)), 20.0, 50.0));
+        assert!(!is_due(None, 9.0, Some(9.0)));
+        assert!(is_due(None, 10.0, None));
+        assert!(is_due(None, 1.0, Some(10.0)));
+        assert!(!is_due(Some((10.0, 50.0)), 19.0, Some(59.0)));
+        assert!(is_due(Some((10.0, 50.0)), 20.0, Some(50.0)));
     }
 }

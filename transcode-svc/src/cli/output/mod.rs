@@ -18,7 +18,7 @@ pub(super) use tracker::{Snapshot, Tracker};
 use std::io::{self, Write};
 use std::time::Duration;
 use transcode_core::event::SegmentFacts;
-use transcode_core::plan::{Chunk, Plan};
+use transcode_core::plan::{Chunk, Plan, Reason};
 use transcode_core::run::JobReport;
 
 /// A way to show a run; called from two threads.
@@ -94,6 +94,12 @@ impl End<'_> {
                 "  the source ends after {there} of {all}; published as far as it goes\n"
             ));
         }
+        // Of sources whose own tables tell that they were cut off, the plan knows how much is there.
+        let is_cut =
+            |reason: &Reason| matches!(reason, Reason::Truncated { .. } | Reason::TruncatedLater { .. });
+        for note in self.report.planning.notes.iter().filter(|note| is_cut(&note.reason)) {
+            text.push_str(&format!("  {note}\n"));
+        }
         let width = self.report.rungs.iter().map(|rung| rung.rung.len()).max().unwrap_or(0);
         for rung in &self.report.rungs {
             let measured = rung.bandwidth.map_or_else(
@@ -105,9 +111,10 @@ impl End<'_> {
                 },
             );
             text.push_str(&format!(
-                "  {:<width$}  {:>5} segments  {measured}\n",
+                "  {:<width$}  {:>5} {}  {measured}\n",
                 rung.rung,
                 rung.segments.len(),
+                if rung.segments.len() == 1 { "segment " } else { "segments" },
             ));
         }
         text.push_str(&format!("  {}\n", self.master));

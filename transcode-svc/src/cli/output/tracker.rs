@@ -2,6 +2,7 @@
 //!
 //! Pure but for the elapsed time that it is given. Slots are the plan's; seconds are for showing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use transcode_core::event::RungProgress;
 use transcode_core::plan::{Chunk, Plan};
@@ -10,23 +11,25 @@ use transcode_core::units::SegmentIndex;
 /// Gathers the events of one run.
 pub(crate) struct Tracker {
     rungs: Vec<Rung>,
-    /// The run's first slot, and how many it has.
+    /// The run's first slot.
     first_slot: u64,
-    slots: u64,
-    /// Slots of the whole timeline.
-    all: u64,
-    /// Segments that were there before.
-    first: u32,
-    segments: u32,
+    /// Slots of the run and of the whole timeline, as far as the source's length is known.
+    slots: Option<u64>,
+    all: Option<u64>,
+    /// Segments of the whole timeline, as far as the source's length is known.
+    segments: Option<u32>,
     /// Seconds a slot.
     slot: f64,
 }
 
 struct Rung {
     name: String,
+    /// Slots encoded in this run.
     encoded: u64,
-    /// Which segments of the run are stored, by number from the run's first.
-    stored: Vec<bool>,
+    /// Segments from the timeline's beginning without a gap.
+    playable: u32,
+    /// Segments that are stored beyond a gap.
+    ahead: BTreeSet<u32>,
 }
 
 /// How far a run is.
@@ -36,10 +39,10 @@ pub(crate) struct Snapshot {
     pub(crate) elapsed: f64,
     /// Media time that the slowest rung has encoded in this run, in seconds.
     pub(crate) encoded: f64,
-    /// Media time that this run has to encode, in seconds.
-    pub(crate) wanted: f64,
-    /// Length of the whole timeline, in seconds.
-    pub(crate) duration: f64,
+    /// Media time that this run has to encode, in seconds; absent where the source does not tell.
+    pub(crate) wanted: Option<f64>,
+    /// Length of the whole timeline, in seconds; absent where the source does not tell.
+    pub(crate) duration: Option<f64>,
     /// Seconds of media a second of wall time.
     pub(crate) speed: f64,
     /// Seconds of wall time until the end at this speed; absent while there is no speed yet.
@@ -57,8 +60,8 @@ pub(crate) struct RungSnapshot {
     pub(crate) encoded: f64,
     /// Segments from the beginning without a gap: what can be played.
     pub(crate) playable: u32,
-    /// Segments in all.
-    pub(crate) segments: u32,
+    /// Segments in all; absent where the source does not tell its length.
+    pub(crate) segments: Option<u32>,
 }
 
 impl Tracker {
@@ -67,15 +70,19 @@ impl Tracker {
         let timeline = &plan.timeline;
         let first_slot = timeline.slots_of(chunk.first).start;
         let end = timeline.slots_of(SegmentIndex(chunk.end.0.saturating_sub(1))).end;
-        let own = chunk.segments().len();
-        let rung = |name: &String| Rung { name: name.clone(), encoded: 0, stored: vec![false; own] };
+        let all = timeline.expected_slots();
+        let rung = |name: &String| Rung {
+            name: name.clone(),
+            encoded: 0,
+            playable: chunk.first.0,
+            ahead: BTreeSet::new(),
+        };
         Self {
             rungs: plan.rungs.iter().map(|planned| rung(&planned.name)).collect(),
             first_slot,
-            slots: end.saturating_sub(first_slot),
-            all: timeline.slots,
-            first: chunk.first.0,
-            segments: timeline.segment_count(),
+            slots: all.map(|all| end.min(all).saturating_sub(first_slot)),
+            all,
+            segments: timeline.expected_segments(),
             slot: timeline.rate.time_of(1).as_secs_f64(),
         }
     }
@@ -91,45 +98,57 @@ impl Tracker {
 
     /// A segment is stored.
     pub(crate) fn stored(&mut self, rung: &str, index: SegmentIndex) {
-        let Some(at) = index.0.checked_sub(self.first) else { return };
-        let rung = self.rungs.iter_mut().find(|known| known.name == rung);
-        if let Some(stored) = rung.and_then(|rung| rung.stored.get_mut(at as usize)) {
-            *stored = true;
+        let Some(rung) = self.rungs.iter_mut().find(|known| known.name == rung) else { return };
+        rung.ahead.insert(index.0);
+        while rung.ahead.remove(&rung.playable) {
+            rung.playable += 1;
         }
     }
 
     /// How far it is, so long after the run began.
     pub(crate) fn snapshot(&self, elapsed: Duration) -> Snapshot {
         let elapsed = elapsed.as_secs_f64();
-        let slowest = self.rungs.iter().map(|rung| rung.encoded.min(self.slots)).min().unwrap_or(0);
-        let (encoded, wanted) = (slowest as f64 * self.slot, self.slots as f64 * self.slot);
+        let seconds = |slots: u64| slots as f64 * self.slot;
+        let bounded = |rung: &Rung| rung.encoded.min(self.slots.unwrap_or(u64::MAX));
+        let encoded = seconds(self.rungs.iter().map(bounded).min().unwrap_or(0));
+        let wanted = self.slots.map(seconds);
         let speed = if elapsed > 0.0 { encoded / elapsed } else { 0.0 };
-        let eta = (speed > 0.0).then(|| (wanted - encoded) / speed);
-        let rungs = self.rungs.iter().map(|rung| {
-            let own = rung.stored.iter().take_while(|stored| **stored).count();
-            RungSnapshot {
-                rung: rung.name.clone(),
-                encoded: (self.first_slot + rung.encoded.min(self.slots)) as f64 * self.slot,
-                playable: self.first + u32::try_from(own).unwrap_or(u32::MAX),
-                segments: self.segments,
-            }
+        let rungs = self.rungs.iter().map(|rung| RungSnapshot {
+            rung: rung.name.clone(),
+            encoded: seconds(self.first_slot + bounded(rung)),
+            playable: rung.playable,
+            segments: self.segments,
         });
         Snapshot {
             elapsed,
             encoded,
             wanted,
-            duration: self.all as f64 * self.slot,
+            duration: self.all.map(seconds),
             speed,
-            eta,
+            eta: wanted.filter(|_| speed > 0.0).map(|wanted| (wanted - encoded) / speed),
             rungs: rungs.collect(),
         }
     }
 }
 
 impl Snapshot {
-    /// The encoded part of what this run has to do, in percent.
-    pub(crate) fn percent(&self) -> f64 {
-        if self.wanted > 0.0 { 100.0 * self.encoded / self.wanted } else { 100.0 }
+    /// The encoded part of what this run has to do, in percent; `None` where that is not known.
+    pub(crate) fn percent(&self) -> Option<f64> {
+        let wanted = self.wanted?;
+        Some(if wanted > 0.0 { 100.0 * self.encoded / wanted } else { 100.0 })
+    }
+
+    /// `, 1:30 to go`; nothing where that is not known or next to nothing.
+    pub(crate) fn to_go(&self) -> String {
+        let eta = self.eta.filter(|eta| *eta >= 0.1);
+        eta.map(|eta| format!(", {} to go", super::clock(eta))).unwrap_or_default()
+    }
+}
+
+impl RungSnapshot {
+    /// `3/12`, or `3` where the whole is not known.
+    pub(crate) fn of_all(&self) -> String {
+        self.segments.map_or_else(|| self.playable.to_string(), |all| format!("{}/{all}", self.playable))
     }
 }
 
@@ -139,9 +158,11 @@ mod tests {
 
     /// 10 segments of 24 slots at 24 a second; the first four are there.
     fn tracker() -> Tracker {
-        let rung = |name: &str| Rung { name: name.to_owned(), encoded: 0, stored: vec![false; 6] };
+        let rung =
+            |name: &str| Rung { name: name.to_owned(), encoded: 0, playable: 4, ahead: BTreeSet::new() };
         let rungs = vec![rung("720p"), rung("360p")];
-        Tracker { rungs, first_slot: 96, slots: 144, all: 240, first: 4, segments: 10, slot: 1.0 / 24.0 }
+        let (slots, all) = (Some(144), Some(240));
+        Tracker { rungs, first_slot: 96, slots, all, segments: Some(10), slot: 1.0 / 24.0 }
     }
 
     fn told(rung: &str, encoded: u64) -> RungProgress {
@@ -169,5 +190,16 @@ mod tests {
         assert_eq!(playable(&tracker), 5);
         tracker.stored("720p", SegmentIndex(5));
         assert_eq!(playable(&tracker), 7);
+    }
+
+    #[test]
+    fn a_source_without_a_length_has_no_percentage_and_no_rest() {
+        let mut tracker = Tracker { slots: None, all: None, segments: None, ..tracker() };
+        tracker.progress(&[told("720p", 480), told("360p", 480)]);
+        tracker.stored("720p", SegmentIndex(4));
+        let snapshot = tracker.snapshot(Duration::from_secs(2));
+        assert!((snapshot.speed - 10.0).abs() < 1e-9, "{snapshot:?}");
+        assert_eq!((snapshot.percent(), snapshot.eta, snapshot.to_go()), (None, None, String::new()));
+        assert_eq!(snapshot.rungs[0].of_all(), "5");
     }
 }
