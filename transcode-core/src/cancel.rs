@@ -149,7 +149,9 @@ mod tests {
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = |by: usize| {
             let calls = Arc::clone(&calls);
-            move || drop(calls.fetch_add(by, Ordering::SeqCst))
+            move || {
+                calls.fetch_add(by, Ordering::SeqCst);
+            }
         };
         let cancel = Cancel::new();
         let kept = cancel.child().on_cancel(count(1000));

@@ -14,6 +14,7 @@ pub(crate) fn timeline(rate: (u32, u32), slots: u64, segment_slots: u32) -> Time
         segment_slots,
         start: MediaTime::ZERO,
         open_ended: false,
+        expected: None,
     }
 }
 
