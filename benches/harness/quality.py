@@ -37,13 +37,16 @@ def facts(path):
 def metrics(options, encoded, clip):
     width, height, (top, bottom), _ = commands.probe(clip)
     log = Path(options.work) / "vmaf.json"
-    # Picture n of one against picture n of the other, at the source's size, with the same tags.
+    # Picture n of one against picture n of the other, at the source's size, with the same tags; an
+    # input of full range is brought to the limited one, on whichever side it is.
     same = f"settb=AVTB,setpts=N*{bottom}/{top}/TB,setparams={TAGS}"
+    ranges = ["pc" if facts(path)[3] == "pc" else "tv" for path in (encoded, clip)]
+    sized = [f"scale={width}:{height}:flags=bicubic:in_range={was}:out_range=tv,format=yuv420p" for was in ranges]
     outs = 3 if options.full else 2
     pads = lambda name: "".join(f"[{name}{at}]" for at in range(outs))  # noqa: E731
     graph = (
-        f"[0:v]{same},scale={width}:{height}:flags=bicubic,format=yuv420p,setparams={TAGS}:range=tv,split={outs}{pads('d')};"
-        f"[1:v]{same},format=yuv420p,setparams={TAGS}:range=tv,split={outs}{pads('r')};"
+        f"[0:v]{same},{sized[0]},setparams={TAGS}:range=tv,split={outs}{pads('d')};"
+        f"[1:v]{same},{sized[1]},setparams={TAGS}:range=tv,split={outs}{pads('r')};"
         f"[d0][r0]libvmaf=log_fmt=json:log_path={log}:n_threads=2:n_subsample={1 if options.full else 5}[o0];"
         f"[d1][r1]ssim[o1]" + (";[d2][r2]xpsnr[o2]" if options.full else "")
     )
@@ -70,17 +73,15 @@ def rungs(folder):
 
 def table(options, tools, folders, clip, profile):
     """One line a rung and tool; ours with the difference to the newest ffmpeg."""
-    pictures, _, _, colours = facts(clip)
+    pictures = facts(clip)[0]
     _, _, (top, bottom), _ = commands.probe(clip)
     seconds = pictures * bottom / top
     found = {tool.name: [] for tool in tools}
     for tool in tools:
         for path in rungs(folders[tool.name]):
-            count, bits, height, shades = facts(path)
+            count, bits, height, _ = facts(path)
             if count != pictures:
                 sys.exit(f"{path} holds {count} pictures, the source {pictures}: they cannot be compared one by one")
-            if (shades == "pc") != (colours == "pc"):
-                sys.exit(f"{path} has colour range {shades}, the source {colours}: they cannot be compared")
             row = {"rows": height, "rate": bits / seconds} | metrics(options, path, clip)
             found[tool.name].append(row)
             path.unlink()
