@@ -1,15 +1,9 @@
-//! Tests of the library through its public face, in one binary.
-//!
-//! Media come from the repository, from the folder that `scripts/media` fills, and from `ffmpeg`,
-//! which makes odd ones into a folder that goes away with the test.
+//! t
 #![allow(clippy::unwrap_used)]
 
-mod muxed;
-mod plans;
-mod playlist;
+mod plan;
+mod plan_rules;
 mod probe;
 mod run;
 mod segment;
-mod plan;
-mod plan_rules;
 mod support;

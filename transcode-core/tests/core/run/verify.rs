@@ -189,6 +189,17 @@ fn an_allowed_early_end_is_told_with_its_figures() {
 }
 
 #[test]
+fn sound_behind_the_last_picture_of_an_open_end_is_not_missed() {
+    let mut plan = two_rungs();
+    plan.timeline.open_ended = true;
+    let mut report = perfect(&plan, 0, 250);
+    report.rungs.iter_mut().for_each(|rung| rung.audio_packets += 3);
+    assert_eq!(check(&plan, report.clone()).map_err(|error| error.chain()), Ok(()));
+    report.rungs[0].segments[0].audio_packets -= 1;
+    assert_eq!(check(&plan, report).unwrap_err().kind(), ErrorKind::Machine);
+}
+
+#[test]
 fn an_open_end_is_where_the_source_ends() {
     let mut plan = two_rungs();
     plan.timeline.open_ended = true;
