@@ -86,9 +86,11 @@ fn collect(text: &str) -> Vec<gst::Sample> {
 fn through(pictures: &[gst::Sample], elements: Vec<gst::Element>) -> f64 {
     let pipeline = gst::Pipeline::new();
     let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(64 << 20).block(true);
-    let source = source.caps(pictures[0].caps().map(|caps| caps.to_owned()).as_ref().expect("pictures have caps"));
+    let source =
+        source.caps(pictures[0].caps().map(|caps| caps.to_owned()).as_ref().expect("pictures have caps"));
     let source = source.build();
-    let sink = gst::ElementFactory::make("fakesink").property("sync", false).build().expect("fakesink is there");
+    let sink =
+        gst::ElementFactory::make("fakesink").property("sync", false).build().expect("fakesink is there");
     let mut chain = vec![source.clone().upcast::<gst::Element>()];
     chain.extend(elements);
     chain.push(sink);
@@ -166,7 +168,10 @@ pub(crate) fn floor(platform: &Platform) {
         }
         found.push((format!("scale {}", rung.name), through(from, scaler(video)) - feeding(from)));
         let scaled = scale(from, video);
-        found.push((format!("encode {}", rung.name), through(&scaled, vec![encoder(video)]) - feeding(&scaled)));
+        found.push((
+            format!("encode {}", rung.name),
+            through(&scaled, vec![encoder(video)]) - feeding(&scaled),
+        ));
         made.push((rung.name.clone(), scaled));
     }
     let object: serde_json::Map<_, _> = found.into_iter().map(|(key, value)| (key, value.into())).collect();
@@ -177,7 +182,8 @@ pub(crate) fn floor(platform: &Platform) {
 fn scale(pictures: &[gst::Sample], rung: &VideoRung) -> Vec<gst::Sample> {
     let pipeline = gst::Pipeline::new();
     let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(64 << 20).block(true);
-    let source = source.caps(pictures[0].caps().map(|caps| caps.to_owned()).as_ref().expect("pictures have caps"));
+    let source =
+        source.caps(pictures[0].caps().map(|caps| caps.to_owned()).as_ref().expect("pictures have caps"));
     let source = source.build();
     let sink = gst_app::AppSink::builder().sync(false).max_buffers(4).build();
     let mut chain = vec![source.clone().upcast::<gst::Element>()];

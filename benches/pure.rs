@@ -12,7 +12,7 @@ use transcode_core::plan::Plan;
 use transcode_core::playlist::{self, State};
 use transcode_core::source::{CacheOptions, SourceError};
 use transcode_core::units::{MediaTime, SegmentIndex};
-use transcode_core::{Cancel, CachedSource, FileSource, JobSpec, MediaInfo, Platform, Profile, Source};
+use transcode_core::{CachedSource, Cancel, FileSource, JobSpec, MediaInfo, Platform, Profile, Source};
 
 const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");
 
@@ -75,7 +75,9 @@ fn playlists(c: &mut Criterion) {
         b.iter(|| playlist::measure(lengths.iter().map(|length| (black_box(4 << 20), *length))));
     });
     group.finish();
-    c.bench_function("playlist/master", |b| b.iter(|| playlist::master(black_box(&plan), None::<&BTreeMap<_, _>>)));
+    c.bench_function("playlist/master", |b| {
+        b.iter(|| playlist::master(black_box(&plan), None::<&BTreeMap<_, _>>))
+    });
 }
 
 /// Bytes that take as long as a store's: what the cache hides.
