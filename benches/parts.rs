@@ -30,7 +30,7 @@ fn play(pipeline: &gst::Pipeline) {
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(600), &wanted);
-    let error = match message.as_ref().map(gst::Message::view) {
+    let error = match message.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => None,
         Some(gst::MessageView::Error(error)) => Some(error.error().to_string()),
         _ => Some("it does not end".to_owned()),
@@ -75,7 +75,8 @@ fn collect(text: &str) -> Vec<gst::Sample> {
     while let Ok(sample) = sink.pull_sample() {
         // Its own memory: a decoder's pool must not be emptied.
         let buffer = sample.buffer().expect("a picture has bytes").copy_deep().expect("there is memory");
-        let sample = gst::Sample::builder().buffer(&buffer).caps_if_some(sample.caps()).build();
+        let caps = sample.caps().map(|caps| caps.to_owned());
+        let sample = gst::Sample::builder().buffer(&buffer).caps_if_some(caps.as_ref()).build();
         found.push(sample);
     }
     pipeline.set_state(gst::State::Null).expect("the pipeline stops");
@@ -85,10 +86,9 @@ fn collect(text: &str) -> Vec<gst::Sample> {
 /// Sends pictures through `text` between an appsrc and a fakesink; gives the CPU seconds.
 fn through(pictures: &[gst::Sample], elements: Vec<gst::Element>) -> f64 {
     let pipeline = gst::Pipeline::new();
+    let caps = pictures[0].caps().map(|caps| caps.to_owned()).expect("pictures have caps");
     let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(64 << 20).block(true);
-    let source =
-        source.caps(pictures[0].caps().map(|caps| caps.to_owned()).as_ref().expect("pictures have caps"));
-    let source = source.build();
+    let source = source.caps(&caps).build();
     let sink =
         gst::ElementFactory::make("fakesink").property("sync", false).build().expect("fakesink is there");
     let mut chain = vec![source.clone().upcast::<gst::Element>()];
@@ -127,7 +127,7 @@ fn encoder(rung: &VideoRung) -> gst::Element {
     let preset = serde_json::to_value(rung.preset).expect("a preset is a word");
     let mut options = format!("scenecut=0:open-gop=0:keyint-min={}", rung.gop);
     let _infallible = write!(options, ":level={}.{}", rung.level / 10, rung.level % 10);
-    for tuning in rung.tuning.get("x264") {
+    if let Some(tuning) = rung.tuning.get("x264") {
         let _infallible = write!(options, ":{tuning}");
     }
     gst::ElementFactory::make("x264enc")
@@ -181,10 +181,9 @@ pub(crate) fn floor(platform: &Platform) {
 /// The pictures at the rung's size.
 fn scale(pictures: &[gst::Sample], rung: &VideoRung) -> Vec<gst::Sample> {
     let pipeline = gst::Pipeline::new();
+    let caps = pictures[0].caps().map(|caps| caps.to_owned()).expect("pictures have caps");
     let source = gst_app::AppSrc::builder().format(gst::Format::Time).max_bytes(64 << 20).block(true);
-    let source =
-        source.caps(pictures[0].caps().map(|caps| caps.to_owned()).as_ref().expect("pictures have caps"));
-    let source = source.build();
+    let source = source.caps(&caps).build();
     let sink = gst_app::AppSink::builder().sync(false).max_buffers(4).build();
     let mut chain = vec![source.clone().upcast::<gst::Element>()];
     chain.extend(scaler(rung));

@@ -60,7 +60,7 @@ impl Chooser {
     /// One picture on its way to the encoders.
     pub(super) fn look(&self, slot: u64, picture: &gst::Buffer, caps: &gst::Caps) {
         let Thumbnail { frame, retry_every, last, .. } = self.wanted;
-        if slot < frame || (slot - frame) % retry_every.max(1) != 0 {
+        if slot < frame || !(slot - frame).is_multiple_of(retry_every.max(1)) {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 /// The master playlist: a variant stream for every rung, in the plan's order, best first.
 ///
-/// `measured` holds the bandwidths of finished rungs by name (see [`measure`](super::measure)); a
+/// `measured` holds the bandwidths of finished rungs by name (see [`measure`](super::measure())); a
 /// rung that is not in it is stated as [`declared`].
 ///
 /// The first variant is the one that many players begin with; Apple's authoring guide would have a

@@ -28,11 +28,11 @@ pub enum PlaylistError {
 
 /// The segments that one of our media playlists names, each with its length.
 ///
-/// Lengths are to the microsecond, rounded as [`media`](super::media) rounds them: rendering from
+/// Lengths are to the microsecond, rounded as [`media`](super::media()) rounds them: rendering from
 /// them again gives the same text. The exact ones are the plan's.
 ///
 /// # Errors
-/// [`PlaylistError`] where any line is not as [`media`](super::media) writes it, or the text is cut.
+/// [`PlaylistError`] where any line is not as [`media`](super::media()) writes it, or the text is cut.
 pub fn read_media(text: &str) -> Result<Vec<(String, MediaTime)>, PlaylistError> {
     let mut lines = Lines { rest: text, line: 0 };
     lines.tag("#EXTM3U", |rest| rest.is_empty(), "#EXTM3U")?;

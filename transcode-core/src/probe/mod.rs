@@ -1,6 +1,6 @@
 //! What is in a source: container, tracks, times. No decision is made here, that is the plan's.
 //!
-//! Owns the order of looking: first bytes ([`sniff`]), tables of an MP4 ([`mp4`]), then the demuxer
+//! Owns the order of looking: first bytes (`sniff`), tables of an MP4 (`mp4`), then the demuxer
 //! and parsers through `graph`; and the joining of what each of them knows. What is no media
 //! container never reaches a demuxer. All times in the result are stream times, exact where tables
 //! tell them, on the container's clock otherwise.

@@ -113,7 +113,7 @@ pub(super) fn times_keep(times: &[i64], rate: FrameRate, tolerance: u64) -> bool
 fn steps_of(times: &[i64]) -> impl Iterator<Item = Step> + Clone {
     let distances = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]).max(0).unsigned_abs());
     // The last picture's length is not known; its beginning is what is looked at.
-    let last = distances.clone().last();
+    let last = distances.clone().next_back();
     distances.chain(last).map(|delta| Step { count: 1, delta })
 }
 

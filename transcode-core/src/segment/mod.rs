@@ -1,7 +1,7 @@
 //! A strict reader of finished MPEG-TS segments.
 //!
-//! Owns the way from a segment's bytes to what is in them ([`inspect`]), and the comparison of that
-//! with the plan ([`check`]). It reads what mpegtsmux inside hlssink2 writes: H.264 as a byte stream
+//! Owns the way from a segment's bytes to what is in them ([`inspect()`]), and the comparison of that
+//! with the plan ([`check()`]). It reads what mpegtsmux inside hlssink2 writes: H.264 as a byte stream
 //! with delimiters, AAC in ADTS, either alone; and it refuses whatever a player could stumble over,
 //! because every segment passes here before it is stored. Knows no GStreamer and does no I/O.
 //!

@@ -282,7 +282,7 @@ proptest! {
                 }
             }
         }
-        prop_assert!(plan.rungs.iter().all(|rung| rung.video.is_some() == !info.video.is_empty()));
+        prop_assert!(plan.rungs.iter().all(|rung| rung.video.is_some() != info.video.is_empty()));
     }
 
     #[test]

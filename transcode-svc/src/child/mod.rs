@@ -1,6 +1,6 @@
 //! The child process: one graph in a process of its own, fed over a socket pair.
 //!
-//! Owns the wire format ([`protocol`]), the supervisor in the parent ([`Session`]), the threads that
+//! Owns the wire format (`protocol`), the supervisor in the parent ([`Session`]), the threads that
 //! serve the child's reads and writes, and the child's side of all this ([`work`]). A decoder that
 //! crashes or hangs takes the child with it, never the job's state; the child has neither
 //! credentials nor a store, only the socket. Must not know the command line. Sizes are bytes; the

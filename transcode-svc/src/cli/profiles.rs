@@ -59,10 +59,10 @@ fn change(profile: &mut Profile, choice: &Choice) {
     if let Some(segment) = choice.segment {
         profile.segment = segment;
         // Key frames at least at every boundary: a profile for longer segments follows.
-        let shortened = |interval: MediaTime| interval.min(segment);
-        profile.encoding.key_interval = shortened(profile.encoding.key_interval);
+        profile.encoding.key_interval = profile.encoding.key_interval.min(segment);
         for rendition in &mut profile.renditions {
-            rendition.encoding.key_interval = rendition.encoding.key_interval.map(shortened);
+            let own = rendition.encoding.key_interval;
+            rendition.encoding.key_interval = own.map(|interval| interval.min(segment));
         }
     }
     let encoding = &mut profile.encoding;

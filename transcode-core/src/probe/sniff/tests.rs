@@ -58,7 +58,7 @@ pub(in crate::probe) fn mp3_frames() -> Vec<u8> {
 }
 
 fn adts_frames() -> Vec<u8> {
-    let mut frame = vec![0u8; 100];
+    let mut frame = [0u8; 100];
     frame[..7].copy_from_slice(&[0xff, 0xf1, 0x4c, 0x80, 100 >> 3, (100 & 7) << 5 | 0x1f, 0xfc]);
     frame.repeat(3)
 }
