@@ -62,7 +62,7 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
             (timeline, sound_alone(&profile.renditions, format, &mut report), None, None)
         }
     };
-    schedule::compare_sound(&tracks, &timeline, spec, &mut report);
+    schedule::compare_sound(info, &tracks, &timeline, spec, &mut report);
     let mut plan = Plan {
         version: PLAN_VERSION,
         source: info.source.clone(),

@@ -23,12 +23,13 @@ use crate::spec::JobSpec;
 use crate::units::{FrameRate, MediaTime};
 
 /// Rates that a variable one is put on: those of cameras, films and screen recorders.
-const STANDARD: [(u32, u32); 14] = [
+const STANDARD: [(u32, u32); 15] = [
     (1, 1),
     (5, 1),
     (10, 1),
     (12, 1),
     (15, 1),
+    (20, 1),
     (24_000, 1_001),
     (24, 1),
     (25, 1),
@@ -335,6 +336,7 @@ fn worth_a_word_at_the_end() -> MediaTime {
 
 /// How the sound lies against the pictures.
 pub(super) fn compare_sound(
+    info: &MediaInfo,
     tracks: &Tracks<'_>,
     timeline: &Timeline,
     spec: &JobSpec,
@@ -351,9 +353,10 @@ pub(super) fn compare_sound(
     if late >= worth_a_word() {
         report.add(Reason::SoundBeginsLate { length: length.map_or(late, |length| late.min(length)) });
     }
-    let (Some(sound), Some(length)) = (audio.duration.map(|length| audio.start + length), length) else {
-        return;
-    };
+    // What was cut off has its own note.
+    let ends = |sound: MediaTime| info.truncated.as_ref().map_or(sound, |cut| sound.min(cut.playable));
+    let sound = audio.duration.map(|length| ends(audio.start + length));
+    let (Some(sound), Some(length)) = (sound, length) else { return };
     let end = timeline.start + length;
     if spec.clip.end.is_none() && sound - end >= worth_a_word_at_the_end() {
         report.add(Reason::SoundAfterPictures { length: sound - end });
@@ -409,7 +412,8 @@ mod tests {
             ("2999/100", "30"),
             ("301/10", "30"),
             ("31", "48"),
-            ("20", "24000/1001"),
+            ("20", "20"),
+            ("21", "24000/1001"),
             ("2", "5"),
             ("59", "60000/1001"),
         ] {
