@@ -69,7 +69,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Err(error.chain().into());
         }
     }
-    let sizes = sink.with(|objects| objects.iter().map(|(key, bytes)| (key.clone(), bytes.len())).collect::<Vec<_>>());
+    let sizes = sink
+        .with(|objects| objects.iter().map(|(key, bytes)| (key.clone(), bytes.len())).collect::<Vec<_>>());
     sizes.iter().for_each(|(key, bytes)| println!("{bytes:>9} {key}"));
     Ok(())
 }
