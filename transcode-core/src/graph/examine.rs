@@ -9,7 +9,7 @@
 use super::caps::Facts;
 use super::follow::{Follow, platform_error};
 use super::init::make;
-use super::notes::{LATE, Look, Notes, SeenTrack};
+use super::notes::{Look, Notes, SeenTrack};
 use super::source_element::{Watched, source_element};
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -51,6 +51,8 @@ pub(crate) struct Examination<'a> {
     /// The container as platform files key it.
     pub(crate) container: &'a str,
     pub(crate) look: Look,
+    /// The size that the file should have by its own header, where that is more than there is.
+    pub(crate) whole: Option<u64>,
     /// For streams without a container: the audio codec whose parser takes the bytes.
     pub(crate) elementary: Option<&'a str>,
     pub(crate) cancel: &'a Cancel,
@@ -116,7 +118,7 @@ impl<'a> Driver<'a> {
                 return Err(wrong(&format!("no demuxer is named for the container `{}`", wanted.container)));
             }
         };
-        let notes = Arc::new(Notes::default());
+        let notes = Arc::new(Notes::new(wanted.look));
         let driver = Self { wanted, pipeline, demuxer, source, reading, notes };
         driver.connect();
         Ok(driver)
@@ -181,14 +183,7 @@ impl<'a> Driver<'a> {
     }
 
     fn is_known(&self) -> bool {
-        let state = self.notes.lock();
-        let furthest = state.tracks.iter().map(|note| note.at).max().unwrap_or(0);
-        let all = state.tracks.iter().all(|note| note.known(self.wanted.look));
-        let found = state.tracks.iter().any(|note| !matches!(note.seen.facts, Facts::Other(_)));
-        let first =
-            state.tracks.iter().filter_map(|note| note.seen.times.first()).min().copied().unwrap_or(0);
-        let ended = !state.tracks.is_empty() && state.tracks.iter().all(|note| note.seen.ended);
-        (state.complete && all) || ended || (found && furthest - first >= LATE)
+        self.notes.lock().is_known(self.wanted.look)
     }
 
     fn anything_found(&self) -> bool {
@@ -262,8 +257,16 @@ impl<'a> Driver<'a> {
     /// Enter the source near its end and read on from there, so that the last picture and the last
     /// sample of each track are seen. Where that fails nothing is said of the end.
     fn look_at_the_end(&self) -> bool {
-        let duration = self.duration().map(MediaTime::nanos);
-        let small = self.wanted.source.size() <= SMALL;
+        // Of a file that was cut off, the header tells the length it had.
+        let (here, whole) = (self.wanted.source.size(), self.wanted.whole);
+        let share = |nanos: i64| match whole.filter(|whole| *whole > here) {
+            Some(whole) => {
+                i64::try_from(i128::from(nanos) * i128::from(here) / i128::from(whole)).unwrap_or(0)
+            }
+            None => nanos,
+        };
+        let duration = self.duration().map(|duration| share(duration.nanos()));
+        let small = here <= SMALL;
         let entered = match duration {
             _ if self.all_ended() => return true,
             _ if small => true,
@@ -271,6 +274,7 @@ impl<'a> Driver<'a> {
             Some(_) => true,
             None => false,
         };
+        self.notes.end_look();
         let reached = entered && self.until_the_end();
         if !reached {
             log::debug!("the end of {} was not reached", self.wanted.source.identity().uri);
@@ -289,13 +293,10 @@ impl<'a> Driver<'a> {
             gst::SeekType::None,
             gst::ClockTime::NONE,
         );
-        let mut state = self.notes.lock();
-        state.at_the_end = true;
-        for note in &mut state.tracks {
+        for note in &mut self.notes.lock().tracks {
             note.seen.ended = false;
             note.seen.last = None;
         }
-        drop(state);
         let pads = self.demuxer.src_pads();
         let entry = pads.iter().find(|pad| pad.name().starts_with("video")).or(pads.first());
         entry.is_some_and(|pad| pad.send_event(seek))
@@ -323,6 +324,7 @@ impl<'a> Driver<'a> {
     /// To NULL on a thread of its own, as demuxers of damaged files may hang.
     fn take_down(&self) {
         self.reading.cancel();
+        self.notes.end_look();
         let pipeline = self.pipeline.clone();
         let (done, wait) = channel();
         let thread = std::thread::Builder::new().name("teardown".to_owned()).spawn(move || {

@@ -72,7 +72,8 @@ impl Follow {
                 facts,
                 rotation: Rotation::None,
                 language: None,
-                times: Vec::new(),
+                first: None,
+                stamps: Vec::new(),
                 buffers: 0,
                 last: None,
                 ended: false,
@@ -95,13 +96,19 @@ impl Follow {
             });
         }
         let notes = self.notes.clone();
-        let kinds =
-            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
+        let kinds = gst::PadProbeType::BUFFER
+            | gst::PadProbeType::BUFFER_LIST
+            | gst::PadProbeType::EVENT_DOWNSTREAM
+            | gst::PadProbeType::EVENT_FLUSH;
         last.add_probe(kinds, move |_, info| {
             match &info.data {
                 Some(gst::PadProbeData::Buffer(buffer)) => notes.buffer(track, buffer),
                 Some(gst::PadProbeData::BufferList(list)) => {
                     list.iter().for_each(|buffer| notes.buffer(track, buffer))
+                }
+                // A seek waits for the thread that waits here.
+                Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::FlushStart => {
+                    notes.end_look();
                 }
                 Some(gst::PadProbeData::Event(event)) => notes.event(track, event),
                 _ => {}

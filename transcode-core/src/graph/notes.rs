@@ -9,7 +9,7 @@ use super::caps::{self, Facts};
 use crate::error::Error;
 use crate::media::{Colour, Rotation};
 use gstreamer as gst;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How much of each video track is looked at where the container has no tables: enough to tell a
 /// rate from its neighbours on a clock of milliseconds.
@@ -23,7 +23,7 @@ const REORDERED: usize = 8;
 
 /// A track that has shown nothing while another went on for so long has nothing to show; one with
 /// fewer pictures than are wanted is not waited for longer either.
-pub(super) const LATE: i64 = 10_000_000_000;
+const LATE: i64 = 10_000_000_000;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,12 @@ pub(crate) struct SeenTrack {
     pub(crate) rotation: Rotation,
     /// As the container writes it, of two or three letters.
     pub(crate) language: Option<String>,
-    /// When the first pictures or samples are shown, in order of time.
-    pub(crate) times: Vec<i64>,
+    /// When the first picture or sample is shown.
+    pub(crate) first: Option<i64>,
+    /// Stamps of the first pictures or samples, in order. These are no stream times: Matroska's
+    /// demuxer may find that another track begins earlier and move its zero by some milliseconds
+    /// after a few pictures, which is no change of their rate.
+    pub(crate) stamps: Vec<i64>,
     /// Buffers that passed.
     pub(crate) buffers: u64,
     /// When the last one begins and how long it lasts; only where the end was seen.
@@ -58,9 +62,10 @@ pub(crate) struct SeenTrack {
 }
 
 /// What streaming threads write down.
-#[derive(Default)]
 pub(super) struct Notes {
     state: Mutex<State>,
+    go_on: Condvar,
+    look: Look,
 }
 
 /// What was written down.
@@ -72,8 +77,8 @@ pub(super) struct State {
     pub(super) complete: bool,
     /// Grows with everything that passes.
     pub(super) moved: u64,
-    /// What passes now is the end of the source.
-    pub(super) at_the_end: bool,
+    /// The first look is over: what passes now is not looked at any more, or only for its end.
+    pub(super) over: bool,
     /// An element could not be made or linked in a streaming thread.
     pub(super) failure: Option<Error>,
 }
@@ -83,12 +88,35 @@ pub(super) struct Note {
     pub(super) seen: SeenTrack,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     /// The latest time on this track.
-    pub(super) at: i64,
+    at: i64,
     /// What the container says of colours, which the parser was not told.
     colour: Option<Colour>,
 }
 
+impl State {
+    /// Everything that the look is for has been seen of every track.
+    pub(super) fn is_known(&self, look: Look) -> bool {
+        let tracks = &self.tracks;
+        let furthest = tracks.iter().map(|note| note.at).max().unwrap_or(0);
+        let first = tracks.iter().filter_map(|note| note.seen.first).min().unwrap_or(0);
+        let found = tracks.iter().any(|note| !matches!(note.seen.facts, Facts::Other(_)));
+        let ended = !tracks.is_empty() && tracks.iter().all(|note| note.seen.ended);
+        let all = self.complete && tracks.iter().all(|note| note.known(look));
+        all || ended || (found && furthest - first >= LATE)
+    }
+}
+
 impl Notes {
+    pub(super) fn new(look: Look) -> Self {
+        Self { state: Mutex::default(), go_on: Condvar::new(), look }
+    }
+
+    /// The first look is over; whoever waits for that goes on.
+    pub(super) fn end_look(&self) {
+        self.lock().over = true;
+        self.go_on.notify_all();
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,7 +127,7 @@ impl Notes {
             .into_iter()
             .map(|mut note| {
                 note.drop_the_unsettled();
-                note.seen.times.sort_unstable();
+                note.seen.stamps.sort_unstable();
                 note.restore_colour();
                 note.seen.last = note.seen.last.filter(|_| end_seen);
                 note.seen
@@ -152,7 +180,7 @@ impl Notes {
     pub(super) fn buffer(&self, track: usize, buffer: &gst::BufferRef) {
         let mut state = self.lock();
         state.moved += 1;
-        let at_the_end = state.at_the_end;
+        let over = state.over;
         let Some(note) = state.tracks.get_mut(track) else { return };
         if buffer.flags().contains(gst::BufferFlags::HEADER) && note.has_header_packets() {
             return;
@@ -164,12 +192,17 @@ impl Notes {
         let Some(shown) = shown.and_then(|time| i64::try_from(time.nseconds()).ok()) else { return };
         note.at = note.at.max(shown);
         // What is looked at must not depend on how soon the driver notices that it is enough.
-        if !at_the_end && !note.seen_enough() {
-            note.seen.times.push(shown);
+        if !over && !note.seen_enough() {
+            note.seen.first = Some(note.seen.first.map_or(shown, |first| first.min(shown)));
+            note.seen.stamps.extend(stamp.and_then(|stamp| i64::try_from(stamp.nseconds()).ok()));
         }
         if note.seen.last.is_none_or(|(last, _)| shown >= last) {
             let length = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
             note.seen.last = Some((shown, length));
+        }
+        // Enough is enough: the source is read no further until the driver has decided how to go on.
+        while !state.over && state.is_known(self.look) {
+            state = self.go_on.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -190,7 +223,7 @@ impl Note {
     }
 
     fn seen_enough(&self) -> bool {
-        let times = &self.seen.times;
+        let times = &self.seen.stamps;
         let span = times.iter().max().zip(times.iter().min()).map_or(0, |(last, first)| last - first);
         times.len() >= MOST_PICTURES
             || (times.len() > 3 * REORDERED && span >= LOOK)
@@ -203,7 +236,7 @@ impl Note {
         if !matches!(self.seen.facts, Facts::Video(_)) || !self.seen_enough() {
             return;
         }
-        let times = &mut self.seen.times;
+        let times = &mut self.seen.stamps;
         let last = times.iter().rev().take(REORDERED).min().copied();
         times.retain(|time| last.is_none_or(|last| *time <= last));
     }
@@ -219,7 +252,7 @@ impl Note {
     }
 
     /// Everything that the look is for has been seen.
-    pub(super) fn known(&self, look: Look) -> bool {
+    fn known(&self, look: Look) -> bool {
         if self.seen.ended {
             return true;
         }

@@ -6,12 +6,14 @@
 //! tell them, on the container's clock otherwise.
 
 mod boxes;
+mod declared;
 mod describe;
 mod language;
 mod mp4;
 mod rate;
 mod samples;
 mod sniff;
+mod stream;
 
 pub use describe::describe;
 
@@ -60,7 +62,8 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         let used = |track: &&mp4::Track| track.is_video() || track.is_audio();
         !movie.fragmented && movie.tracks.iter().filter(used).all(|track| track.samples.is_some())
     });
-    let elementary = elementary(container);
+    let elementary = stream::codec(container);
+    let whole = declared::beyond_the_end(container, source.as_ref(), cancel)?;
     let examination = Examination {
         source: source.clone(),
         platform,
@@ -71,6 +74,7 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
             Some(_) if source.size() > graph::SMALL => Look::Beginning,
             _ => Look::BothEnds,
         },
+        whole,
         elementary,
         cancel,
     };
@@ -81,7 +85,10 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         },
         (error, _) => error,
     })?;
-    let stated = states_length(container, source.as_ref(), cancel)?;
+    let stated = match &movie {
+        Some(movie) => movie.stated.or(examined.duration),
+        None => stream::stated_length(container, source.as_ref(), examined.duration, cancel)?,
+    };
     let joiner = Joiner { container, movie: movie.as_ref(), examined: &examined, stated };
     let mut info = MediaInfo {
         source: source.identity(),
@@ -94,6 +101,16 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         remarks: Vec::new(),
     };
     joiner.join(&mut info);
+    if let Some(whole) = whole {
+        info.truncated = Some(cut_short(&info, whole));
+    }
+    if let Some(truncated) = &info.truncated {
+        info.remarks.push(format!(
+            "the file was cut off: {} bytes are missing, it plays up to {:.3} s",
+            truncated.missing_bytes,
+            truncated.playable.as_secs_f64()
+        ));
+    }
     if info.video.is_empty() && info.audio.is_empty() {
         let others: Vec<&str> = info.other.iter().map(|track| track.kind.as_str()).collect();
         let others = if others.is_empty() {
@@ -126,26 +143,6 @@ fn key(container: Container) -> &'static str {
     }
 }
 
-/// The codec of a stream that comes without a container.
-fn elementary(container: Container) -> Option<&'static str> {
-    match container {
-        Container::Mp3 => Some("mp3"),
-        Container::Adts => Some("aac"),
-        Container::Flac => Some("flac"),
-        _ => None,
-    }
-}
-
-/// Whether the demuxer's length is more than a guess: parsers of bare streams take it from the first
-/// frames' bit rate unless a header tells.
-fn states_length(container: Container, source: &dyn Source, cancel: &Cancel) -> Result<bool, Error> {
-    match container {
-        Container::Adts => Ok(false),
-        Container::Mp3 => Ok(sniff::mp3_states_length(source, cancel)?),
-        _ => Ok(true),
-    }
-}
-
 /// A header that lists no sample at all is not worth a demuxer's time.
 fn refuse_empty(movie: &mp4::Movie) -> Result<(), String> {
     let mut used = movie.tracks.iter().filter(|track| track.is_video() || track.is_audio()).peekable();
@@ -167,13 +164,24 @@ fn truncation(movie: &mp4::Movie) -> Option<Truncated> {
     Some(Truncated { missing_bytes, playable })
 }
 
+/// What the end of a file without tables cut off: it plays as far as its tracks were seen to go.
+fn cut_short(info: &MediaInfo, whole: u64) -> Truncated {
+    let video = info.video.iter().map(|track| (track.start, track.duration));
+    let audio = info.audio.iter().map(|track| (track.start, track.duration));
+    let ends = video.chain(audio).map(|(start, duration)| start + duration.unwrap_or(MediaTime::ZERO));
+    Truncated {
+        missing_bytes: whole.saturating_sub(info.source.size),
+        playable: ends.min().unwrap_or(MediaTime::ZERO),
+    }
+}
+
 /// Joins what the tables say with what the demuxer and the parsers say.
 struct Joiner<'a> {
     container: Container,
     movie: Option<&'a mp4::Movie>,
     examined: &'a Examined,
-    /// The demuxer's length is to be believed.
-    stated: bool,
+    /// What a header says of the whole, where it may be believed.
+    stated: Option<MediaTime>,
 }
 
 impl Joiner<'_> {
@@ -183,7 +191,7 @@ impl Joiner<'_> {
         }
         let covers_only = self.examined.tracks.iter().all(|seen| self.is_cover(seen));
         for seen in &self.examined.tracks {
-            if seen.buffers > 0 && seen.times.is_empty() && !matches!(seen.facts, Facts::Other(_)) {
+            if seen.buffers > 0 && seen.first.is_none() && !matches!(seen.facts, Facts::Other(_)) {
                 info.remarks.push(format!("the demuxer finds no time on track {}", seen.pad));
             }
             match &seen.facts {
@@ -213,14 +221,7 @@ impl Joiner<'_> {
         let ends = info.video.iter().map(|track| (track.start, track.duration));
         let ends = ends.chain(info.audio.iter().map(|track| (track.start, track.duration)));
         let longest = ends.filter_map(|(start, duration)| duration.map(|duration| start + duration)).max();
-        info.duration = longest.or_else(|| self.stated_duration());
-        if let Some(truncated) = &info.truncated {
-            info.remarks.push(format!(
-                "the file was cut off: {} bytes are missing, it plays up to {:.3} s",
-                truncated.missing_bytes,
-                truncated.playable.as_secs_f64()
-            ));
-        }
+        info.duration = longest.or(self.stated);
     }
 
     /// Tracks of an MP4 that the demuxer does not show.
@@ -269,24 +270,20 @@ impl Joiner<'_> {
         still && pictures <= 1
     }
 
-    fn stated_duration(&self) -> Option<MediaTime> {
-        let stated = self.movie.and_then(|movie| movie.stated);
-        stated.or(self.examined.duration.filter(|_| self.stated))
-    }
-
     /// Stream times of the beginning and, where it is known, of the end.
     fn extent(&self, seen: &SeenTrack, unit: Option<MediaTime>) -> (MediaTime, Option<MediaTime>) {
         if let Some(samples) = self.samples(seen) {
             return (samples.start, Some(samples.end - samples.start));
         }
-        let start = seen.times.first().map_or(MediaTime::ZERO, |nanos| MediaTime::from_nanos(*nanos));
-        let end = seen.last.map(|(at, length)| {
+        let start = seen.first.map_or(MediaTime::ZERO, MediaTime::from_nanos);
+        let last = seen.last.map(|(at, length)| {
             let length = length.filter(|length| *length > 0).map(MediaTime::from_nanos);
             MediaTime::from_nanos(at) + length.or(unit).unwrap_or(MediaTime::ZERO)
         });
-        // The only track ends where the whole does.
-        let alone = self.examined.tracks.len() == 1;
-        let end = end.or_else(|| self.stated_duration().filter(|_| alone));
+        // The only track ends where the whole does. Bare streams state samples, their last packet may
+        // not be full.
+        let alone = self.stated.filter(|_| self.examined.tracks.len() == 1);
+        let end = if stream::is_bare(self.container) { alone.or(last) } else { last.or(alone) };
         (start, end.filter(|end| *end > start).map(|end| end - start))
     }
 
@@ -333,7 +330,7 @@ impl Joiner<'_> {
         if let Some(samples) = self.samples(seen) {
             return samples.rate.or(stated).unwrap_or(fallback);
         }
-        let found = rate::fit_times(&seen.times, STAMP_TOLERANCE);
+        let found = rate::fit_times(&seen.stamps, STAMP_TOLERANCE);
         match (found, stated) {
             // MPEG-2 states the rate that it is shown at; time stamps are on some pictures only and
             // are guessed for the others.
@@ -341,7 +338,7 @@ impl Joiner<'_> {
             // An AVI has no time stamps: its header's rate is the clock.
             (Some(found), Some(stated)) if found.variable && self.container == Container::Avi => stated,
             // Seen for a moment only, several rates may fit; the stated one is chosen if it is one.
-            (Some(_), Some(stated)) if rate::times_keep(&seen.times, stated.rate, STAMP_TOLERANCE) => stated,
+            (Some(_), Some(stated)) if rate::times_keep(&seen.stamps, stated.rate, STAMP_TOLERANCE) => stated,
             (found, stated) => found.or(stated).unwrap_or(fallback),
         }
     }

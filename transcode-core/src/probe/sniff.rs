@@ -41,14 +41,6 @@ pub(super) fn sniff(source: &dyn Source, cancel: &Cancel) -> Result<Container, E
     })
 }
 
-/// Whether an MP3 says how long it is: a Xing, Info or VBRI header in its first frame.
-pub(super) fn mp3_states_length(source: &dyn Source, cancel: &Cancel) -> Result<bool, SourceError> {
-    let head = read_up_to(source, 0, 16, cancel)?;
-    let first = read_up_to(source, id3_length(&head).unwrap_or(0), 4096, cancel)?;
-    let names: [&[u8]; 3] = [b"Xing", b"Info", b"VBRI"];
-    Ok(first.windows(4).any(|window| names.contains(&window)))
-}
-
 /// Read `length` bytes from `offset`; fewer where the source ends before.
 pub(super) fn read_up_to(
     source: &dyn Source,
@@ -139,7 +131,7 @@ fn recognise_behind_id3(behind: &[u8]) -> Result<Container, Found> {
 }
 
 /// The length of an ID3v2 tag at the beginning, header and footer included (ID3v2.4 §3.1).
-fn id3_length(head: &[u8]) -> Option<u64> {
+pub(super) fn id3_length(head: &[u8]) -> Option<u64> {
     let header = head.first_chunk::<10>()?;
     let sized = header[6..].iter().all(|byte| *byte < 0x80);
     if !header.starts_with(b"ID3") || header[3] == 0xff || !sized {
@@ -213,7 +205,7 @@ fn ebml(head: &[u8]) -> Result<Container, Found> {
 }
 
 /// A variable-length EBML number and the bytes it takes (RFC 8794 §4).
-fn ebml_number(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(super) fn ebml_number(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let length = first.leading_zeros() as usize + 1;
     if length > 8 {

@@ -93,6 +93,7 @@ impl Profile {
         if Some(self.segment) < second || Some(self.segment) > minute {
             return Err(format!("segment {} is outside 1s to 60s", self.segment));
         }
+        self.encoding.check()?;
         for rendition in &self.renditions {
             rendition.check()?;
             let encoding = rendition.encoding.over(&self.encoding);

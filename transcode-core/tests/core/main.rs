@@ -5,11 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod muxed;
+mod plan;
+mod plan_rules;
 mod plans;
 mod playlist;
 mod probe;
 mod run;
 mod segment;
-mod plan;
-mod plan_rules;
 mod support;

@@ -40,8 +40,7 @@ impl Output for Lines {
         *last = Some((snapshot.elapsed, percent.unwrap_or(0.0)));
         let done = percent.map_or_else(|| clock(snapshot.encoded), |percent| format!("{percent:.0} %"));
         let rungs = snapshot.rungs.iter().map(|rung| format!("{} {}", rung.rung, rung.of_all()));
-        let (speed, to_go, rungs) =
-            (snapshot.speed, snapshot.to_go(), rungs.collect::<Vec<_>>().join(", "));
+        let (speed, to_go, rungs) = (snapshot.speed, snapshot.to_go(), rungs.collect::<Vec<_>>().join(", "));
         log::info!("{done}, {speed:.2}× realtime{to_go}; playable segments: {rungs}");
     }
 

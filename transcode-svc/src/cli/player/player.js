@@ -25,7 +25,7 @@ const job = {
 };
 const loaded = new Map(); // "level/number" → bit/s of a segment that was fetched
 let hls = null;
-let redraw = false; // a level was chosen while paused
+let redraw = false; // a level was chosen, and its first segment is not there yet
 let pictures = null; // {number, mediaTime} of the last picture shown
 
 // ---- fetching and reading ----------------------------------------------------------------------
@@ -185,10 +185,10 @@ function startScript() {
   });
   hls.on(Events.FRAG_BUFFERED, (_, { frag }) => {
     trouble(null);
-    // A paused picture is not drawn again by itself when its level changes underneath it.
-    const { paused, ended, currentTime: time } = video;
+    // A decoder whose pictures were taken away underneath it may show nothing until it is sought.
+    const { ended, currentTime: time } = video;
     const here = frag.start <= time && (time < frag.end || ended);
-    if (redraw && paused && here && level(frag.level)?.name === job.level) {
+    if (redraw && here && level(frag.level)?.name === job.level) {
       redraw = false;
       video.currentTime = time;
     }
@@ -297,10 +297,13 @@ function drawTable() {
     });
     return row;
   }));
+  const left = job.plan?.report.notes.filter(({ reason }) => reason.kind === "above-source") ?? [];
+  const why = left.length ? `${left.map(({ rung }) => rung).join(", ")} left out: the source has ${left[0].reason.source} lines. ` : "";
   const cost = job.report?.timings;
-  if (cost) {
+  if (!cost) put("cost", why);
+  else {
     const seconds = job.segments.reduce((sum, { duration }) => sum + duration, 0);
-    put("cost", `Made in ${(cost.total_ms / 1e3).toFixed(1)} s, ${(seconds * 1e3 / cost.total_ms).toFixed(1)} × realtime, ` +
+    put("cost", `${why}Made in ${(cost.total_ms / 1e3).toFixed(1)} s, ${(seconds * 1e3 / cost.total_ms).toFixed(1)} × realtime, ` +
       `${(cost.cpu_ms / 1e3).toFixed(1)} s of CPU; the first segment was stored after ${(cost.first_segment_ms / 1e3).toFixed(1)} s.`);
   }
 }
@@ -322,6 +325,8 @@ function drawStrip() {
     const first = Math.floor((at * total) / cells);
     cell.className = first < job.segments.length ? "playable" : "";
     if (now >= first && now < Math.floor(((at + 1) * total) / cells)) cell.className += " now";
+    // As wide as it is long: a film's last segment is often short.
+    if (cells === total) cell.style.flexGrow = String(job.segments[first]?.duration ?? job.segments[0]?.duration ?? 1);
     cell.style.height = rates[first] ? `${25 + (75 * rates[first]) / most}%` : "";
   });
   strip.ariaValueMax = String(Math.max(0, job.segments.length - 1));
@@ -415,10 +420,10 @@ document.addEventListener("keydown", (event) => {
   action();
 });
 
-$("strip").addEventListener("click", ({ clientX, currentTarget }) => {
-  const { left, width } = currentTarget.getBoundingClientRect();
+$("strip").addEventListener("click", ({ target, currentTarget }) => {
+  const cells = [...currentTarget.children];
   const total = Math.max(job.total ?? 0, job.segments.length);
-  const segment = job.segments[Math.floor(((clientX - left) / width) * total)];
+  const segment = job.segments[Math.floor((cells.indexOf(target) * total) / cells.length)];
   if (segment) seek(segment.start);
 });
 

@@ -1,0 +1,1 @@
+"""The parts of `side-by-side`: commands, measuring, quality, and the longer runs."""
