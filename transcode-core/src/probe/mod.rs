@@ -86,6 +86,8 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
         (error, _) => error,
     })?;
     let stated = match &movie {
+        // What a file says that was cut off is not what it is.
+        _ if whole.is_some() => None,
         Some(movie) => movie.stated.or(examined.duration),
         None => stream::stated_length(container, source.as_ref(), examined.duration, cancel)?,
     };

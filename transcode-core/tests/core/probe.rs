@@ -588,21 +588,3 @@ fn a_summary_is_for_people() {
         ]
     );
 }
-#[test]
-fn zz_dump() {
-    for f in std::env::var("DUMP").unwrap_or_default().split_whitespace() {
-        let t = std::time::Instant::now();
-        match look(Path::new(f)) {
-            Ok(i) => {
-                println!(
-                    "{}\n{:?}\n{:?}",
-                    describe(&i),
-                    i.video.first().map(|v| (v.start, v.duration)),
-                    i.audio.first().map(|v| (v.start, v.duration))
-                );
-            }
-            Err(e) => println!("{f}: {:?} {}", e.kind(), e.chain()),
-        }
-        println!("   {:?}\n", t.elapsed());
-    }
-}
