@@ -34,8 +34,8 @@ use crate::source::{Source, SourceError};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Nothing moves for so long, and nobody waits for the source or the sink: the graph hangs. Ten
-/// times the longest pause seen of a decoder that works (a 4K source entered 30 s before the chunk).
+/// Nothing moves for so long, and nobody waits for the source or the sink: the graph hangs. A working
+/// decoder moves many times a second; this leaves room for a machine that swaps or is overcommitted.
 const STALL: Duration = Duration::from_secs(60);
 
 /// Which chunk of which plan is to be made, and how.

@@ -1,5 +1,5 @@
-//! GStreamer's traps, one by one. Every comment says what to change in the code to see the test
-//! fail; each was seen to fail so.
+//! GStreamer's traps, one by one. Every comment says which remedy to take out of the code to see the
+//! test fail.
 
 use super::support::*;
 use crate::cancel::Cancel;
@@ -31,7 +31,7 @@ fn small() -> crate::plan::Plan {
 }
 
 /// hlssink2 keeps ten fragments by default and deletes the eleventh-last: an error where there is
-/// no file. Seen: leave `max-files` as it is in `hls_sink`.
+/// no file. To see it: leave `max-files` as it is in `hls_sink`.
 #[test]
 fn more_than_ten_segments_are_kept() {
     let plan = karma(vec![rung("240p", (426, 240), None, 15, 64_000)], 362, 15, MediaTime::ZERO);
@@ -42,7 +42,7 @@ fn more_than_ten_segments_are_kept() {
 }
 
 /// The splitter holds a whole GOP of video, the encoder its look-ahead on top: audio waits in its
-/// queue meanwhile, and must find room there. Seen: `ENCODED_SECONDS = 0` and a time bound of one
+/// queue meanwhile, and must find room there. To see it: `ENCODED_SECONDS = 0` and a time bound of one
 /// second on the queue (its default) stand still before the second segment.
 #[test]
 fn a_long_gop_with_look_ahead_and_audio_does_not_lock_up() {
@@ -56,7 +56,7 @@ fn a_long_gop_with_look_ahead_and_audio_does_not_lock_up() {
 }
 
 /// (qtdemux takes a track shorter than a fifth of the film for a preview and shows no pad.)
-/// A requested muxer pad that gets no data holds up all others for ever. Seen: take the call of
+/// A requested muxer pad that gets no data holds up all others for ever. To see it: take the call of
 /// `feed_silence` out of the driver, and these runs end as stalled.
 #[test]
 fn audio_that_ends_early_or_begins_late_becomes_silence() {
@@ -73,7 +73,7 @@ fn audio_that_ends_early_or_begins_late_becomes_silence() {
 }
 
 /// hlssink2 flushes the fragment that is being written when it is stopped, as if it were whole.
-/// Seen: take the test of `aborting` out of `Fragment::flush`.
+/// To see it: take the test of `aborting` out of `Fragment::flush`.
 #[test]
 fn a_stopped_run_stores_whole_segments_only_and_stops_within_a_second() {
     let plan = small();
@@ -141,7 +141,7 @@ impl Source for Breaks {
     }
 }
 
-/// What GStreamer makes of a failed read is "internal data stream error"; the cause is kept. Seen:
+/// What GStreamer makes of a failed read is "internal data stream error"; the cause is kept. To see it:
 /// take the question to the source out of `blame`.
 #[test]
 fn a_source_that_fails_is_named_and_not_the_video() {
@@ -156,7 +156,7 @@ fn a_source_that_fails_is_named_and_not_the_video() {
     }
 }
 
-/// A slow store slows the encoder; nothing piles up. Seen: make `places` in the uploader a thousand.
+/// A slow store slows the encoder; nothing piles up. To see it: make `places` in the uploader a thousand.
 #[test]
 fn a_slow_sink_bounds_what_waits() {
     struct Counting {
@@ -210,7 +210,7 @@ fn a_slow_sink_bounds_what_waits() {
     assert!(report.timings.sink_wait_ms > 100, "the encoder waited {} ms", report.timings.sink_wait_ms);
 }
 
-/// Without a picture the splitter cuts by packets: the plan's slots are packets then. Seen: leave
+/// Without a picture the splitter cuts by packets: the plan's slots are packets then. To see it: leave
 /// `close_last_fragment` out, and the last segment is glued to the one before.
 #[test]
 fn an_audio_ladder_is_cut_on_whole_packets() {
@@ -228,7 +228,7 @@ fn an_audio_ladder_is_cut_on_whole_packets() {
     assert_eq!(report.rungs[0].segments.len(), 3);
 }
 
-/// Video alone needs no audio pad. Seen: request one anyway in `audio_branches`.
+/// Video alone needs no audio pad. To see it: request one anyway in `audio_branches`.
 #[test]
 fn a_silent_source_makes_a_silent_ladder() {
     let mut plan = small();
@@ -240,7 +240,7 @@ fn a_silent_source_makes_a_silent_ladder() {
 }
 
 /// Two to four pictures of an odd width once failed with "can not initialize x264 encoder", and an
-/// unpinned format came out as High 4:4:4. Seen: leave `format` out of the branch's caps.
+/// unpinned format came out as High 4:4:4. To see it: leave `format` out of the branch's caps.
 #[test]
 fn every_source_format_is_encoded_as_four_two_zero() {
     let plan = small();
