@@ -1,6 +1,7 @@
 """Runs one command and finds its wall time, CPU, memory, and when a first segment could be played."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -62,6 +63,11 @@ def playable(folder):
     return False
 
 
+def running(pid):
+    """Whether a child still runs; leaves its figures to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
 def measure(command, folder=None, seen=None, env=None, stop_at_first=False, memory=True):
     """Runs the command to its end. `seen` tells whether a first segment can be played; by default
     the folder is looked at."""
@@ -83,16 +89,17 @@ def measure(command, folder=None, seen=None, env=None, stop_at_first=False, memo
             while not over.wait(0.1):
                 peak[0] = max(peak[0], sum(map(pss, tree(process.pid))))
 
-        threads = [threading.Thread(target=weigh)] if memory else []
+        threads = [threading.Thread(target=weigh, daemon=True)] if memory else []
         if folder is not None or stop_at_first:
-            threads.append(threading.Thread(target=watch))
+            threads.append(threading.Thread(target=watch, daemon=True))
         for thread in threads:
             thread.start()
-        alarm = threading.Timer(PATIENCE, process.kill)
+        alarm = threading.Timer(PATIENCE, os.kill, (process.pid, signal.SIGKILL))
         alarm.start()
         if stop_at_first:
-            threads[-1].join()
-            process.terminate()
+            while threads[-1].is_alive() and running(process.pid):
+                threads[-1].join(0.2)
+            os.kill(process.pid, signal.SIGTERM)  # Popen's own would take the figures
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - begin
         alarm.cancel()
@@ -100,7 +107,8 @@ def measure(command, folder=None, seen=None, env=None, stop_at_first=False, memo
         for thread in threads:
             thread.join()
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 and not stop_at_first:
+    stopped = stop_at_first and first[0] == first[0]  # NaN where it ended before
+    if process.returncode != 0 and not stopped:
         text = "" if folder is None else Path(f"{folder}.log").read_text()[-2000:]
         sys.exit(f"ended with {process.returncode}: {' '.join(map(str, command))}\n{text}")
     return Run(wall, usage.ru_utime + usage.ru_stime, peak[0], first[0])
