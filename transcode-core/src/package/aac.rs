@@ -2,8 +2,8 @@
 //!
 //! Owns the sample entry (`mp4a` with `esds`) and the priming packet. A decoder needs the packet
 //! before the first one that it plays; the segments have none, because MPEG-TS cannot say that a
-//! packet is not heard. An MP4 can, in its edit list: so a packet of silence stands in front, which
-//! is decoded and skipped. Times: samples.
+//! packet is not heard. A progressive MP4 can, in its edit list: so a packet of silence stands in
+//! front there, which is decoded and skipped. Times: samples.
 
 use super::boxes::Boxes;
 use crate::segment::AudioFormat;

@@ -3,9 +3,9 @@
 //! Owns `moof` with its runs, the frame of its `mdat`, and the index at the end (`mfra`), by which a
 //! player that has the whole file seeks. A fragment needs nothing but its segment: one pass, and
 //! between segments only the index is kept, 16 bytes each. Composition offsets are signed, so that a
-//! picture may be shown earlier than the header's reordering delay foresees.
+//! picture may be shown earlier than the header's reordering delay foresees. The sound has no priming
+//! packet: much that reads fragments does not look at the sound's edit list, and would play it.
 
-use super::aac::{self, PRIMING};
 use super::boxes::Boxes;
 use super::header::{AUDIO, Clocks, Head, VIDEO, file_type};
 use super::samples::Samples;
@@ -39,7 +39,7 @@ pub(super) struct Place {
     pub(super) sequence: u32,
     /// Its first picture.
     pub(super) picture: u64,
-    /// Its first packet, priming left out.
+    /// Its first packet.
     pub(super) packet: u64,
     /// Pictures from key frame to key frame.
     pub(super) gop: u32,
@@ -47,19 +47,18 @@ pub(super) struct Place {
     pub(super) delay: u32,
 }
 
-/// A fragment up to its samples: `moof` and the frame of `mdat`. Behind it come the pictures, then, in
-/// the first fragment, the priming packet, then the packets.
+/// A fragment up to its samples: `moof` and the frame of `mdat`. Behind it come the pictures, then the
+/// packets.
 pub(super) fn fragment(samples: &Samples, place: Place, clocks: Clocks) -> Vec<u8> {
     let mut boxes = Boxes::new();
     let mut offsets = [None, None];
-    let priming = priming(samples, place);
     boxes.boxed(b"moof", |boxes| {
         boxes.full(b"mfhd", 0, 0, |boxes| boxes.u32(place.sequence));
         if !samples.video.sizes.is_empty() {
             offsets[0] = Some(video(samples, place, clocks, boxes));
         }
         if !samples.audio.sizes.is_empty() {
-            offsets[1] = Some(audio(samples, place, priming.as_deref(), boxes));
+            offsets[1] = Some(audio(samples, place, boxes));
         }
     });
     let mut at = boxes.len() + 8;
@@ -69,16 +68,10 @@ pub(super) fn fragment(samples: &Samples, place: Place, clocks: Clocks) -> Vec<u
         }
         at += bytes;
     }
-    let payload = samples.video.data.len() + samples.audio.data.len() + priming.map_or(0, |p| p.len());
+    let payload = samples.video.data.len() + samples.audio.data.len();
     boxes.u32(u32::try_from(payload + 8).unwrap_or(u32::MAX));
     boxes.bytes(b"mdat");
     boxes.into_bytes()
-}
-
-/// The priming packet, where it is this fragment's: where the sound begins.
-pub(super) fn priming(samples: &Samples, place: Place) -> Option<Vec<u8>> {
-    let first = place.packet == 0 && !samples.audio.sizes.is_empty();
-    first.then(|| aac::silence(samples.format.map_or(2, |format| format.channels)))
 }
 
 /// The pictures' run; where its data offset is to be put.
@@ -107,7 +100,7 @@ fn video(samples: &Samples, place: Place, clocks: Clocks, boxes: &mut Boxes) -> 
 }
 
 /// The packets' run; where its data offset is to be put.
-fn audio(samples: &Samples, place: Place, priming: Option<&[u8]>, boxes: &mut Boxes) -> usize {
+fn audio(samples: &Samples, place: Place, boxes: &mut Boxes) -> usize {
     let mut offset = 0;
     boxes.boxed(b"traf", |boxes| {
         boxes.full(b"tfhd", 0, 0x02_0028, |boxes| {
@@ -115,19 +108,11 @@ fn audio(samples: &Samples, place: Place, priming: Option<&[u8]>, boxes: &mut Bo
             boxes.u32(AudioRung::PACKET);
             boxes.u32(SYNC);
         });
-        let begin = if priming.is_some() {
-            0
-        } else {
-            u64::from(PRIMING) + place.packet * u64::from(AudioRung::PACKET)
-        };
+        let begin = place.packet * u64::from(AudioRung::PACKET);
         boxes.full(b"tfdt", 1, 0, |boxes| boxes.u64(begin));
         boxes.full(b"trun", 0, 0x0201, |boxes| {
-            let count = samples.audio.sizes.len() + usize::from(priming.is_some());
-            boxes.u32(u32::try_from(count).unwrap_or(u32::MAX));
+            boxes.u32(u32::try_from(samples.audio.sizes.len()).unwrap_or(u32::MAX));
             offset = boxes.later();
-            if let Some(priming) = priming {
-                boxes.u32(u32::try_from(priming.len()).unwrap_or(0));
-            }
             samples.audio.sizes.iter().for_each(|size| boxes.u32(*size));
         });
     });

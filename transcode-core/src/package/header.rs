@@ -3,10 +3,10 @@
 //! Owns clocks, durations and edit lists. The pictures' clock has a whole number of ticks a picture,
 //! the sound's one tick a sample, the movie's both: nothing is rounded. The edit list of the pictures
 //! begins at the reordering delay, so that the first one is shown at 0; that of the sound behind the
-//! priming packet. Every field of 32 bits that a long film outgrows is written in its 64-bit form
+//! priming packet, where there is one. Every field of 32 bits that a long film outgrows is written in its 64-bit form
 //! then. Creation times are 0: the same segments always give the same bytes.
 
-use super::aac::{self, PRIMING};
+use super::aac;
 use super::avc::Avc;
 use super::boxes::{Boxes, Name, version_for};
 use crate::plan::{AudioRung, Plan, Rung};
@@ -76,6 +76,8 @@ pub(super) struct Sound<'a> {
     pub(super) rung: &'a AudioRung,
     /// Packets, priming left out.
     pub(super) count: u64,
+    /// Samples before the first packet that is heard.
+    pub(super) priming: u32,
 }
 
 /// One track, in its own clock but for what is shown.
@@ -133,9 +135,9 @@ impl Head<'_> {
                 handler: b"soun",
                 name: b"Sound\0",
                 scale,
-                enter: u64::from(PRIMING),
+                enter: u64::from(audio.priming),
                 shown: self.in_movie(heard, scale),
-                media: heard + u64::from(PRIMING),
+                media: heard + u64::from(audio.priming),
                 volume: 0x0100,
                 size: (0, 0),
             }

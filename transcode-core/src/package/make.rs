@@ -115,6 +115,7 @@ impl Making<'_> {
                 format,
                 rung,
                 count: written.packets,
+                priming: if self.request.format == Format::Progressive { PRIMING } else { 0 },
             }),
         }
     }
@@ -246,16 +247,11 @@ impl Making<'_> {
         };
         let time = match &head.video {
             Some(_) => place.picture * u64::from(head.clocks.picture),
-            None => {
-                place.packet * u64::from(AudioRung::PACKET) + if at == 0 { 0 } else { u64::from(PRIMING) }
-            }
+            None => place.packet * u64::from(AudioRung::PACKET),
         };
         let entry = (time, out.bytes);
         out.write(&fragmented::fragment(samples, place, head.clocks))?;
         out.write(&samples.video.data)?;
-        if let Some(priming) = fragmented::priming(samples, place) {
-            out.write(&priming)?;
-        }
         out.write(&samples.audio.data)?;
         written.pictures += samples.video.sizes.len() as u64;
         written.packets += samples.audio.sizes.len() as u64;
@@ -344,7 +340,7 @@ impl Making<'_> {
             pictures: written.pictures,
             audio_packets: written.packets,
             reordering_delay: written.delay,
-            priming: head.audio.as_ref().map_or(0, |_| PRIMING),
+            priming: head.audio.as_ref().map_or(0, |audio| audio.priming),
         })
     }
 }

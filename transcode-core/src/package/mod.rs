@@ -133,6 +133,6 @@ pub struct Packaged {
     pub audio_packets: u64,
     /// Pictures between decoding and showing: what the video's edit list skips.
     pub reordering_delay: u32,
-    /// Samples that the audio's edit list skips.
+    /// Samples that the audio's edit list skips; 0 where it is fragmented.
     pub priming: u32,
 }

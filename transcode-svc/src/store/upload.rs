@@ -53,6 +53,7 @@ impl StreamSink for S3Sink {
             kind,
             writing,
             part: usize::try_from(part).unwrap_or(usize::MAX),
+            total: 0,
             waiting: Vec::new(),
             upload: None,
             sent: JoinSet::new(),
@@ -95,6 +96,8 @@ struct Parts<'a> {
     writing: Writing,
     /// Bytes a part.
     part: usize,
+    /// Bytes written.
+    total: u64,
     /// The next part, as far as it is there.
     waiting: Vec<u8>,
     /// Begun with the first whole part.
@@ -189,6 +192,16 @@ impl Parts<'_> {
         let done = self.wait(async { failed(within(patience, upload.complete()).await?) });
         match done {
             Ok(_) => Ok(Created::New),
+            // The answer may have been lost on its way. Nothing was there a moment ago.
+            Err(_)
+                if self.writing == Writing::Once
+                    && self
+                        .sink
+                        .size_of(&self.key, &self.cancel)
+                        .is_ok_and(|size| size == Some(self.total)) =>
+            {
+                Ok(Created::New)
+            }
             Err(error) => {
                 self.upload = Some(upload);
                 Err(error)
@@ -224,6 +237,7 @@ impl ObjectWriter for Parts<'_> {
         if self.cancel.is_cancelled() {
             return Err(SinkError::Cancelled);
         }
+        self.total += bytes.len() as u64;
         while !bytes.is_empty() {
             if self.waiting.capacity() == 0 {
                 self.waiting.reserve_exact(self.part);
