@@ -140,6 +140,6 @@ mod tests {
         // SCE: 3 + 4 + 8 + 11 + 3, and END.
         assert_eq!(silence(1), [0, 0, 0, 0b0000_0111]);
         // CPE: 3 + 4 + 1 + 11 + 2 + 2 × (8 + 3), and END.
-        assert_eq!(silence(2), [0b0010_0001, 0, 0, 0, 0, 0b0000_1110]);
+        assert_eq!(silence(2), [0b0010_0001, 0, 0, 0, 0, 0b0001_1100]);
     }
 }

@@ -38,6 +38,8 @@ mod ordered;
 mod progressive;
 mod samples;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use job::FinishedJob;
 pub use make::package;
