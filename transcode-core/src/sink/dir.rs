@@ -60,6 +60,10 @@ impl DirSink {
         match fs::metadata(&sink.root) {
             Ok(found) if found.is_dir() => Ok(sink),
             Ok(_) => Err(refusal(&sink.location, &io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SinkError::Refused {
+                location: sink.location,
+                reason: "there is no such directory".to_owned(),
+            }),
             Err(error) => Err(refusal(&sink.location, &error)),
         }
     }
