@@ -64,8 +64,10 @@ impl Drop for Bars {
 
 impl Output for Bars {
     fn planned(&self, start: &Start<'_>) {
-        let Some(missing) = start.missing else { return };
-        for line in opening(start, missing.first.0) {
+        if start.missing.is_empty() {
+            return;
+        }
+        for line in opening(start) {
             let _unseen = self.all.println(line);
         }
         let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
