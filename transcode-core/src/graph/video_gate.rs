@@ -152,7 +152,11 @@ mod imp {
             act(state)
         }
 
-        fn chain(&self, _pad: &gst::Pad, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        fn chain(
+            &self,
+            _pad: &gst::Pad,
+            mut buffer: gst::Buffer,
+        ) -> Result<gst::FlowSuccess, gst::FlowError> {
             enum Act {
                 Nothing,
                 Push(Vec<(u64, gst::Buffer)>, bool),
@@ -182,15 +186,19 @@ mod imp {
                         Act::Earlier
                     }
                     Step::Show { fill, slot } => {
+                        // Stamped before it is held: a second owner would make of the stamping a
+                        // copy that shares the memory, and a decoder's pool throws away a buffer
+                        // whose memory is shared. Every picture would be allocated anew.
+                        self.stamp(slot, &mut buffer);
                         let held = state.held.replace(buffer.clone());
                         let filler = held.as_ref().unwrap_or(&buffer);
-                        let mut out: Vec<_> = fill.map(|at| (at, filler.copy())).collect();
+                        let mut out: Vec<_> = fill.map(|at| (at, self.repeat(at, filler))).collect();
                         out.push((slot, buffer));
                         Act::Push(out, state.slots.is_full())
                     }
                     Step::End { fill } => {
                         let filler = state.held.take().unwrap_or(buffer);
-                        Act::Push(fill.map(|at| (at, filler.copy())).collect(), true)
+                        Act::Push(fill.map(|at| (at, self.repeat(at, &filler))).collect(), true)
                     }
                 }
             });
@@ -217,16 +225,24 @@ mod imp {
             }
         }
 
-        /// Stamp one picture for its slot and send it on, after the events that must precede it.
-        fn push(&self, slot: u64, mut picture: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        fn stamp(&self, slot: u64, picture: &mut gst::Buffer) {
             let rate = self.settings().rate;
             let (begin, end) = (clock(rate.time_of(slot)), clock(rate.time_of(slot + 1)));
-            {
-                let picture = picture.make_mut();
-                picture.set_pts(begin);
-                picture.set_dts(gst::ClockTime::NONE);
-                picture.set_duration(end - begin);
-            }
+            let picture = picture.make_mut();
+            picture.set_pts(begin);
+            picture.set_dts(gst::ClockTime::NONE);
+            picture.set_duration(end - begin);
+        }
+
+        /// The same picture once more, stamped for another slot.
+        fn repeat(&self, slot: u64, picture: &gst::Buffer) -> gst::Buffer {
+            let mut again = picture.copy();
+            self.stamp(slot, &mut again);
+            again
+        }
+
+        /// Send a stamped picture on, after the events that must precede it.
+        fn push(&self, slot: u64, picture: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
             let (caps, segment) = self.with_state(|state| {
                 let caps = (!state.caps_sent).then(|| state.caps.clone()).flatten();
                 state.caps_sent = true;
@@ -270,7 +286,7 @@ mod imp {
                         }
                         let fill = state.slots.finish();
                         let held = state.held.take();
-                        let out = held.map(|held| fill.map(|at| (at, held.copy())).collect());
+                        let out = held.map(|held| fill.map(|at| (at, self.repeat(at, &held))).collect());
                         (out.unwrap_or_default(), true)
                     });
                     for (slot, picture) in pictures {

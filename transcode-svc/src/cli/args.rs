@@ -276,6 +276,11 @@ pub(super) struct Choice {
     #[arg(long, value_name = "TIME", value_parser = positive)]
     pub(super) key_interval: Option<MediaTime>,
 
+    /// Length of a chunk, rounded up to whole segments: the unit of work that is divided among processes
+    /// [default: what starting one is worth on this platform]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(super) chunk: Option<MediaTime>,
+
     /// No sound, even where the source has it
     #[arg(long)]
     pub(super) no_audio: bool,

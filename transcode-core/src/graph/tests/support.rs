@@ -96,6 +96,7 @@ pub(super) fn rung(name: &str, size: (u32, u32), from: Option<&str>, gop: u32, a
             rate_control: RateControl::Abr,
             vbv: MediaTime::new(2, 1).unwrap(),
             gop,
+            threads: 1,
             preset: Preset::Superfast,
             tune: Tune::None,
             tuning: BTreeMap::new(),
