@@ -15,6 +15,11 @@ const BAR: &str = "{prefix:>10} [{bar:40.cyan/blue}] {msg}";
 /// The bars that are drawn, if any; the log must not write into them.
 static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
 
+/// All bars of this process, so that the log stays out of their way.
+pub(super) fn all() -> MultiProgress {
+    DRAWN.get_or_init(MultiProgress::new).clone()
+}
+
 /// Where the log goes: stderr, with the bars out of the way for a moment.
 pub(crate) struct StderrBesideBars;
 
@@ -41,8 +46,7 @@ pub(crate) struct Bars {
 impl Bars {
     /// Bars on stderr; nothing is drawn yet.
     pub(crate) fn new() -> Self {
-        let all = DRAWN.get_or_init(MultiProgress::new).clone();
-        Self { all, rungs: Mutex::default() }
+        Self { all: all(), rungs: Mutex::default() }
     }
 
     fn clear(&self) {
