@@ -584,3 +584,7 @@ fn connect(assembly: &Assembly, signals: Sender<Signal>) {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+#[path = "tests/lost_end.rs"]
+mod lost_end;

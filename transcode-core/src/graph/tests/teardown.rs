@@ -1,0 +1,107 @@
+//! How a run ends that does not end by itself: stopped, held up, or without hearing of its own end.
+
+use super::support::*;
+use crate::cancel::Cancel;
+use crate::error::ErrorKind;
+use crate::source::{Source, SourceError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// hlssink2 flushes the fragment that is being written when it is stopped, as if it were whole.
+/// To see it: take the test of `aborting` out of `Fragment::flush`.
+#[test]
+fn a_stopped_run_stores_whole_segments_only_and_stops_within_a_second() {
+    let plan = small();
+    let objects = Arc::new(Objects::default());
+    let cancel = Cancel::new();
+    let stopper = {
+        let (cancel, objects) = (cancel.clone(), objects.clone());
+        std::thread::spawn(move || {
+            while objects.stored.lock().unwrap().keys().filter(|key| key.ends_with(".ts")).count() < 2 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            cancel.cancel();
+            Instant::now()
+        })
+    };
+    let source = Arc::new(Slow(Clip::open("gopro-karma.mp4"), Duration::from_millis(2)));
+    let outcome = run_with(&plan, &plan.whole(), source, objects.clone(), &cancel, Duration::from_secs(20));
+    let stopped = Instant::now();
+    let asked = stopper.join().unwrap();
+    assert_eq!(outcome.result.unwrap_err().kind(), ErrorKind::Interrupted);
+    assert!(stopped - asked < Duration::from_secs(1), "{:?}", stopped - asked);
+    for (key, bytes) in objects.stored.lock().unwrap().iter().filter(|(key, _)| key.ends_with(".ts")) {
+        let index = crate::units::SegmentIndex(key[5..10].parse().unwrap());
+        crate::segment::facts(bytes, &plan, "240p", index).unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+}
+
+/// A source that answers slowly.
+struct Slow(Arc<Clip>, Duration);
+
+impl Source for Slow {
+    fn identity(&self) -> crate::media::SourceIdentity {
+        self.0.identity()
+    }
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
+        if cancel.sleep(self.1) {
+            return Err(SourceError::Cancelled);
+        }
+        self.0.read_at(offset, buffer, cancel)
+    }
+}
+
+/// A source that answers so many reads; the next takes ten seconds and listens to nobody.
+struct Deaf {
+    clip: Arc<Clip>,
+    left: AtomicUsize,
+    asked: std::sync::atomic::AtomicBool,
+}
+
+impl Source for Deaf {
+    fn identity(&self) -> crate::media::SourceIdentity {
+        self.clip.identity()
+    }
+    fn size(&self) -> u64 {
+        self.clip.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            self.asked.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_secs(10));
+        }
+        self.clip.read_at(offset, buffer, cancel)
+    }
+}
+
+/// The change to NULL waits for every streaming thread, and so for whatever one of them waits for.
+#[test]
+fn a_thread_that_never_comes_back_does_not_hold_up_a_stop() {
+    let plan = small();
+    let source = Arc::new(Deaf {
+        clip: Clip::open("gopro-karma.mp4"),
+        left: AtomicUsize::new(200),
+        asked: false.into(),
+    });
+    let cancel = Cancel::new();
+    let stopper = {
+        let (cancel, source) = (cancel.clone(), source.clone());
+        std::thread::spawn(move || {
+            while !source.asked.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            cancel.cancel();
+            Instant::now()
+        })
+    };
+    let sink = Arc::new(Objects::default());
+    let outcome = run_with(&plan, &plan.whole(), source, sink, &cancel, Duration::from_secs(20));
+    let stopped = Instant::now();
+    let asked = stopper.join().unwrap();
+    assert_eq!(outcome.result.unwrap_err().kind(), ErrorKind::Interrupted);
+    assert!(stopped - asked < Duration::from_millis(1_200), "{:?}", stopped - asked);
+}
