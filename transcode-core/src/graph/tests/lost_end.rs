@@ -7,17 +7,18 @@ use crate::graph::tests::support::{Clip, Objects, small};
 #[test]
 fn a_run_ends_though_the_end_of_the_stream_is_lost() {
     let plan = small();
-    let driver = Driver::build(&ChunkRun {
+    let (chunk, platform, cancel) = (plan.whole(), Platform::builtin("software").unwrap(), Cancel::new());
+    let run = ChunkRun {
         plan: &plan,
-        chunk: &plan.whole(),
-        platform: &Platform::builtin("software").unwrap(),
+        chunk: &chunk,
+        platform: &platform,
         source: Clip::open("gopro-karma.mp4"),
         sink: Arc::new(Objects::default()),
         events: &|_| (),
-        cancel: &Cancel::new(),
+        cancel: &cancel,
         stall: Duration::from_secs(20),
-    });
-    let driver = driver.unwrap();
+    };
+    let driver = Driver::build(&run).unwrap();
     driver.assembly.pipeline.bus().unwrap().set_sync_handler(|_, message| match message.type_() {
         gst::MessageType::Eos => gst::BusSyncReply::Drop,
         _ => gst::BusSyncReply::Pass,
