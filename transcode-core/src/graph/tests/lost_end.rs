@@ -6,6 +6,7 @@ use crate::graph::tests::support::{Clip, Objects, small};
 /// Without the message of the end, the count of finished fragments ends the run.
 #[test]
 fn a_run_ends_though_the_end_of_the_stream_is_lost() {
+    crate::graph::init().unwrap();
     let plan = small();
     let (chunk, platform, cancel) = (plan.whole(), Platform::builtin("software").unwrap(), Cancel::new());
     let run = ChunkRun {

@@ -37,17 +37,18 @@ fn a_long_gop_with_look_ahead_and_audio_does_not_lock_up() {
     assert_eq!(report.result.unwrap().rungs[0].segments.len(), 3);
 }
 
-/// The same where the sound is so fat that it cannot wait undecoded: 1.5 MB a second.
+/// The same where the sound is so fat that it cannot wait undecoded: 2.3 MB a second.
 #[test]
 fn fat_sound_and_a_long_gop_do_not_lock_up() {
-    let fat = ["-c:v", "copy", "-ac", "8", "-c:a", "pcm_f32le"];
+    let fat = ["-c:v", "copy", "-ac", "6", "-ar", "96000", "-c:a", "pcm_s32le"];
     let mut long = rung("240p", (426, 240), None, 180, 64_000);
     if let Some(video) = &mut long.video {
         video.tuning.insert("x264".into(), "rc-lookahead=180:bframes=8:b-adapt=2".into());
     }
     let mut plan = karma(vec![long], 362, 180, MediaTime::ZERO);
+    plan.input.container = crate::media::Container::Matroska;
     plan.input.audio.as_mut().unwrap().codec = "pcm".into();
-    let report = run(&plan, &plan.whole(), made(&fat, ".mov"), Arc::new(Objects::default()));
+    let report = run(&plan, &plan.whole(), made(&fat, ".mkv"), Arc::new(Objects::default()));
     assert_eq!(report.result.unwrap().rungs[0].segments.len(), 3);
 }
 
