@@ -35,34 +35,44 @@ fn key_frames_stand_on_the_grid_and_nowhere_else() {
     assert_eq!(key_frames(&objects, "120p"), [0, 60, 120, 180]);
 }
 
-/// The clip's sound begins 3 s after its first picture, to the sample.
+/// A segment of 50 pictures lasts 1.668333… s: counted in nanoseconds some are longer than others.
 #[test]
-fn sound_lies_where_it_lay_in_the_source() {
-    let tone = [
-        "-f",
-        "lavfi",
-        "-i",
-        "aevalsrc='if(gte(t,3),0.5*sin(2*PI*1000*t),0)':s=48000:d=12:c=stereo",
-        "-map",
-        "0:v",
-        "-map",
-        "1:a",
-        "-c:v",
-        "copy",
-        "-c:a",
-        "aac",
-    ];
-    let plan = small();
+fn boundaries_between_two_nanoseconds_are_kept() {
+    let plan = karma(vec![rung("240p", (426, 240), None, 10, 64_000)], 362, 50, MediaTime::ZERO);
+    let outcome = run(&plan, &plan.whole(), Clip::open("gopro-karma.mp4"), Arc::new(Objects::default()));
+    let pictures: Vec<_> =
+        outcome.result.unwrap().rungs[0].segments.iter().map(|segment| segment.pictures).collect();
+    assert_eq!(pictures, [50, 50, 50, 50, 50, 50, 50, 12]);
+}
+
+/// Where a tone begins in what was made, in samples.
+fn tone_begins(source: Arc<Clip>, slots: u64) -> usize {
+    let plan = karma(vec![rung("72p", (128, 72), None, 60, 64_000)], slots, 60, MediaTime::ZERO);
     let objects = Arc::new(Objects::default());
-    run(&plan, &plan.whole(), made(&tone, ".mp4"), objects.clone()).result.unwrap();
-    let file = join(&objects, "240p");
+    run(&plan, &plan.whole(), source, objects.clone()).result.unwrap();
     let decoded = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
-        .arg(file.path())
+        .arg(join(&objects, "72p").path())
         .args(["-map", "0:a", "-ac", "1", "-f", "s16le", "-"])
         .output()
         .unwrap();
     let loud = |sample: &[u8]| i16::from_le_bytes([sample[0], sample[1]]).unsigned_abs() > 3_000;
-    let begin = decoded.stdout.chunks_exact(2).position(loud).unwrap();
-    assert!(begin.abs_diff(3 * 48_000) < 256, "sound begins at sample {begin}");
+    decoded.stdout.chunks_exact(2).position(loud).unwrap()
+}
+
+/// A tone begins 3 s after the first picture, and so it does in what is made; also where the file
+/// has been cut and its edit list leaves out the first second of the packets.
+#[test]
+fn sound_lies_where_it_lay_in_the_source() {
+    let tone = "aevalsrc='if(gte(t,3),0.5*sin(2*PI*1000*t),0)':s=48000:d=12:c=stereo";
+    let picture = "color=gray:s=128x72:r=30000/1001:d=12";
+    let inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone];
+    let coded = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-c:a", "aac"];
+    let whole = ffmpeg(&[&inputs[..], &coded[..]].concat(), ".mp4");
+    let name = whole.path().to_str().unwrap();
+    let cut = ffmpeg(&["-ss", "1.5", "-i", name, "-c", "copy"], ".mp4");
+    for (file, slots, expected) in [(whole.path(), 360, 3 * 48_000), (cut.path(), 312, 3 * 48_000 / 2)] {
+        let begin = tone_begins(Arc::new(Clip(std::fs::read(file).unwrap())), slots);
+        assert!(begin.abs_diff(expected) < 128, "sound begins at sample {begin}, not at {expected}");
+    }
 }

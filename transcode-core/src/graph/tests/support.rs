@@ -159,15 +159,21 @@ pub(in crate::graph) fn small() -> Plan {
 /// A clip made with ffmpeg out of one of ours, in memory.
 pub(in crate::graph) fn made(arguments: &[&str], extension: &str) -> Arc<Clip> {
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");
+    let file = ffmpeg(&[&["-i", clip], arguments].concat(), extension);
+    Arc::new(Clip(std::fs::read(file.path()).unwrap()))
+}
+
+/// What ffmpeg makes, as a file.
+pub(in crate::graph) fn ffmpeg(arguments: &[&str], extension: &str) -> tempfile::NamedTempFile {
     let file = tempfile::Builder::new().suffix(extension).tempfile().unwrap();
     let output = std::process::Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-i", clip])
+        .args(["-v", "error", "-y"])
         .args(arguments)
         .arg(file.path())
         .output()
         .expect("ffmpeg is installed by scripts/setup");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Arc::new(Clip(std::fs::read(file.path()).unwrap()))
+    file
 }
 
 /// What came of one run.

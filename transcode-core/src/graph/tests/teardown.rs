@@ -2,14 +2,31 @@
 
 use super::support::*;
 use crate::cancel::Cancel;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::source::{Source, SourceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Everything that is stored is a whole segment of the plan.
+fn whole_segments_only(plan: &crate::plan::Plan, objects: &Objects) {
+    for (key, bytes) in objects.stored.lock().unwrap().iter().filter(|(key, _)| key.ends_with(".ts")) {
+        let index = crate::units::SegmentIndex(key[5..10].parse().unwrap());
+        crate::segment::facts(bytes, plan, "240p", index).unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+}
+
 /// hlssink2 flushes the fragment that is being written when it is stopped, as if it were whole.
-/// To see it: take the test of `aborting` out of `Fragment::flush`.
+#[test]
+fn a_run_that_fails_stores_whole_segments_only() {
+    let plan = small();
+    let objects = Arc::new(Objects::default());
+    let source = Breaks::after(420);
+    run(&plan, &plan.whole(), source, objects.clone()).result.unwrap_err();
+    assert!(objects.stored.lock().unwrap().len() > 1, "too early to prove anything");
+    whole_segments_only(&plan, &objects);
+}
+
 #[test]
 fn a_stopped_run_stores_whole_segments_only_and_stops_within_a_second() {
     let plan = small();
@@ -31,10 +48,7 @@ fn a_stopped_run_stores_whole_segments_only_and_stops_within_a_second() {
     let asked = stopper.join().unwrap();
     assert_eq!(outcome.result.unwrap_err().kind(), ErrorKind::Interrupted);
     assert!(stopped - asked < Duration::from_secs(1), "{:?}", stopped - asked);
-    for (key, bytes) in objects.stored.lock().unwrap().iter().filter(|(key, _)| key.ends_with(".ts")) {
-        let index = crate::units::SegmentIndex(key[5..10].parse().unwrap());
-        crate::segment::facts(bytes, &plan, "240p", index).unwrap_or_else(|error| panic!("{key}: {error}"));
-    }
+    whole_segments_only(&plan, &objects);
 }
 
 /// A source that answers slowly.
@@ -104,4 +118,46 @@ fn a_thread_that_never_comes_back_does_not_hold_up_a_stop() {
     let asked = stopper.join().unwrap();
     assert_eq!(outcome.result.unwrap_err().kind(), ErrorKind::Interrupted);
     assert!(stopped - asked < Duration::from_millis(1_200), "{:?}", stopped - asked);
+}
+
+/// A source that fails after so many reads.
+struct Breaks {
+    clip: Arc<Clip>,
+    left: AtomicUsize,
+}
+
+impl Breaks {
+    fn after(reads: usize) -> Arc<Self> {
+        Arc::new(Self { clip: Clip::open("gopro-karma.mp4"), left: AtomicUsize::new(reads) })
+    }
+}
+
+impl Source for Breaks {
+    fn identity(&self) -> crate::media::SourceIdentity {
+        self.clip.identity()
+    }
+    fn size(&self) -> u64 {
+        self.clip.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
+        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            let reason = "the store is gone".to_owned();
+            return Err(SourceError::Unavailable { uri: "memory:clip".into(), offset, reason });
+        }
+        self.clip.read_at(offset, buffer, cancel)
+    }
+}
+
+/// What GStreamer makes of a failed read is "internal data stream error"; the cause is kept. To see it:
+/// take the question to the source out of `blame`.
+#[test]
+fn a_source_that_fails_is_named_and_not_the_video() {
+    for reads in [0, 40, 700] {
+        let plan = small();
+        let outcome = run(&plan, &plan.whole(), Breaks::after(reads), Arc::new(Objects::default()));
+        match outcome.result {
+            Err(Error::Source(SourceError::Unavailable { reason, .. })) => assert!(reason.contains("gone")),
+            other => panic!("after {reads} reads: {other:?}"),
+        }
+    }
 }
