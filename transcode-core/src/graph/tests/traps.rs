@@ -3,9 +3,7 @@
 
 use super::support::*;
 use crate::cancel::Cancel;
-use crate::error::Error;
 use crate::event::Event;
-use crate::source::{Source, SourceError};
 use crate::units::MediaTime;
 use std::process::Command;
 use std::sync::Arc;
