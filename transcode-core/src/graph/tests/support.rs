@@ -48,6 +48,13 @@ pub(in crate::graph) struct Objects {
     pub(in crate::graph) delay: Duration,
 }
 
+impl Objects {
+    /// Segments stored.
+    pub(in crate::graph) fn segments(&self) -> usize {
+        self.stored.lock().unwrap().keys().filter(|key| key.ends_with(".ts")).count()
+    }
+}
+
 impl Sink for Objects {
     fn create(&self, key: &str, _: ObjectKind, bytes: &[u8], cancel: &Cancel) -> Result<Created, SinkError> {
         if cancel.sleep(self.delay) {

@@ -21,9 +21,11 @@ fn whole_segments_only(plan: &crate::plan::Plan, objects: &Objects) {
 fn a_run_that_fails_stores_whole_segments_only() {
     let plan = small();
     let objects = Arc::new(Objects::default());
-    let source = Breaks::after(420);
-    run(&plan, &plan.whole(), source, objects.clone()).result.unwrap_err();
-    assert!(objects.stored.lock().unwrap().len() > 1, "too early to prove anything");
+    let stored = objects.clone();
+    let two = move || stored.segments() >= 2;
+    let source = Breaks(Slow(Clip::open("gopro-karma.mp4"), Duration::from_millis(2)), two);
+    run(&plan, &plan.whole(), Arc::new(source), objects.clone()).result.unwrap_err();
+    assert!((2..6).contains(&objects.segments()));
     whole_segments_only(&plan, &objects);
 }
 
@@ -35,7 +37,7 @@ fn a_stopped_run_stores_whole_segments_only_and_stops_within_a_second() {
     let stopper = {
         let (cancel, objects) = (cancel.clone(), objects.clone());
         std::thread::spawn(move || {
-            while objects.stored.lock().unwrap().keys().filter(|key| key.ends_with(".ts")).count() < 2 {
+            while objects.segments() < 2 {
                 std::thread::sleep(Duration::from_millis(5));
             }
             cancel.cancel();
@@ -120,31 +122,22 @@ fn a_thread_that_never_comes_back_does_not_hold_up_a_stop() {
     assert!(stopped - asked < Duration::from_millis(1_200), "{:?}", stopped - asked);
 }
 
-/// A source that fails after so many reads.
-struct Breaks {
-    clip: Arc<Clip>,
-    left: AtomicUsize,
-}
+/// A source that fails as soon as something is the case.
+struct Breaks<F>(Slow, F);
 
-impl Breaks {
-    fn after(reads: usize) -> Arc<Self> {
-        Arc::new(Self { clip: Clip::open("gopro-karma.mp4"), left: AtomicUsize::new(reads) })
-    }
-}
-
-impl Source for Breaks {
+impl<F: Fn() -> bool + Send + Sync> Source for Breaks<F> {
     fn identity(&self) -> crate::media::SourceIdentity {
-        self.clip.identity()
+        self.0.identity()
     }
     fn size(&self) -> u64 {
-        self.clip.size()
+        self.0.size()
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8], cancel: &Cancel) -> Result<usize, SourceError> {
-        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+        if (self.1)() {
             let reason = "the store is gone".to_owned();
             return Err(SourceError::Unavailable { uri: "memory:clip".into(), offset, reason });
         }
-        self.clip.read_at(offset, buffer, cancel)
+        self.0.read_at(offset, buffer, cancel)
     }
 }
 
@@ -154,7 +147,12 @@ impl Source for Breaks {
 fn a_source_that_fails_is_named_and_not_the_video() {
     for reads in [0, 40, 700] {
         let plan = small();
-        let outcome = run(&plan, &plan.whole(), Breaks::after(reads), Arc::new(Objects::default()));
+        let left = AtomicUsize::new(reads);
+        let gone = move || {
+            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err()
+        };
+        let source = Breaks(Slow(Clip::open("gopro-karma.mp4"), Duration::ZERO), gone);
+        let outcome = run(&plan, &plan.whole(), Arc::new(source), Arc::new(Objects::default()));
         match outcome.result {
             Err(Error::Source(SourceError::Unavailable { reason, .. })) => assert!(reason.contains("gone")),
             other => panic!("after {reads} reads: {other:?}"),
