@@ -41,7 +41,8 @@ fn a_run_that_fails_stores_whole_segments_only() {
 
 /// Who is stopped stops at once and leaves nothing half.
 ///
-/// Remedy: the driver's loop looks at the handle. @@@
+/// Remedy: the driver's loop looks at the handle. Without: nothing moved for 20 s, and an error of the
+/// machine instead of an interruption; the source alone was told to stop, and says nothing.
 #[test]
 fn a_stopped_run_stores_whole_segments_only_and_stops_within_a_second() {
     let plan = small_gops();
