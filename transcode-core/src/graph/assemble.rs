@@ -8,6 +8,7 @@
 
 use super::audio_gate::{self, AAC_FRAME, AtItsEnd, AudioGate, position_time};
 use super::closing::{self, Role};
+use super::colours;
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
 use super::init::make;
@@ -237,6 +238,9 @@ impl Builder<'_> {
             chain.push(element);
         }
         let convert = self.add("videoconvert", "convert")?;
+        colours::take_for(&convert, &input.colorimetry).ok_or_else(|| {
+            self.wrong(&format!("`{}` is no colorimetry that this GStreamer knows", input.colorimetry))
+        })?;
         let colorimetry =
             self.plan.rungs.iter().find_map(|rung| rung.video.as_ref()).map(|v| v.colorimetry.clone());
         let caps = gst::Caps::builder("video/x-raw").field("format", self.platform.encode.format.as_str());

@@ -2,6 +2,7 @@
 
 mod grid;
 mod ladder;
+mod pictures;
 pub(super) mod support;
 mod teardown;
 mod traps;
