@@ -26,6 +26,20 @@ impl Clip {
     }
 }
 
+/// A clip made with ffmpeg out of one of ours, in memory.
+pub(super) fn made(arguments: &[&str], extension: &str) -> Arc<Clip> {
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");
+    let file = tempfile::Builder::new().suffix(extension).tempfile().unwrap();
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-i", clip])
+        .args(arguments)
+        .arg(file.path())
+        .output()
+        .expect("ffmpeg is installed by scripts/setup");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Arc::new(Clip(std::fs::read(file.path()).unwrap()))
+}
+
 impl Source for Clip {
     fn identity(&self) -> SourceIdentity {
         SourceIdentity { uri: "memory:clip".into(), size: self.size(), version: None }

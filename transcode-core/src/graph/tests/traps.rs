@@ -12,20 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A clip made with ffmpeg out of one of ours, in memory.
-fn made(arguments: &[&str], extension: &str) -> Arc<Clip> {
-    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");
-    let file = tempfile::Builder::new().suffix(extension).tempfile().unwrap();
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-i", clip])
-        .args(arguments)
-        .arg(file.path())
-        .output()
-        .expect("ffmpeg is installed by scripts/setup");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Arc::new(Clip(std::fs::read(file.path()).unwrap()))
-}
-
 fn small() -> crate::plan::Plan {
     karma(vec![rung("240p", (426, 240), None, 60, 64_000)], 360, 60, MediaTime::ZERO)
 }
