@@ -62,6 +62,9 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
     set(platform, &encoder, &spelling.preset.property, word)?;
     set(platform, &encoder, &spelling.bitrate.property, &in_unit(rung.bitrate, &spelling.bitrate))?;
     set(platform, &encoder, &spelling.key_interval, &rung.gop.to_string())?;
+    if let Some(property) = &spelling.threads {
+        set(platform, &encoder, property, &rung.threads.to_string())?;
+    }
     match spelling.family {
         EncoderFamily::X264 => x264(platform, &encoder, rung)?,
     }

@@ -193,7 +193,7 @@ impl JobReport {
     }
 
     /// What is stored, if it is a report on exactly this plan.
-    pub(super) fn read(bytes: &[u8], plan: &Plan) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8], plan: &Plan) -> Option<Self> {
         let report: Self = serde_json::from_slice(bytes).ok()?;
         let complete = report.rungs.len() == plan.rungs.len()
             && report.rungs.iter().zip(&plan.rungs).all(|(made, rung)| made.rung == rung.name)

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod muxed;
+mod package;
 mod plan;
 mod plan_rules;
 mod plans;

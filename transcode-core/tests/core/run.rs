@@ -2,6 +2,6 @@
 
 mod job;
 mod publisher;
-mod support;
+pub(crate) mod support;
 mod trouble;
 mod verify;

@@ -103,6 +103,7 @@ pub(in crate::graph) fn rung(name: &str, size: (u32, u32), from: Option<&str>, g
             rate_control: RateControl::Abr,
             vbv: MediaTime::new(2, 1).unwrap(),
             gop,
+            threads: 1,
             preset: Preset::Superfast,
             tune: Tune::None,
             tuning: BTreeMap::new(),

@@ -25,6 +25,7 @@ fn rung(name: &str, size: (u32, u32), audio: u64) -> Rung {
         rate_control: RateControl::Abr,
         vbv: seconds(2, 1),
         gop: 60,
+        threads: 1,
         preset: Preset::Ultrafast,
         tune: Tune::None,
         tuning: BTreeMap::new(),

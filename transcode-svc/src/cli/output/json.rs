@@ -11,6 +11,7 @@
 //! | `segment` | `key`, `rung`, `index`, `bytes`, `duration`, and what else was counted of it |
 //! | `warning` | `text` |
 //! | `done` | `destination`, `master`, `found_finished`, `elapsed` (s), `speed`, `bytes`, `report` (as `report.json`) |
+//! | `packaged` | of `package`: a finished MP4, as [`Packaged`](transcode_core::package::Packaged) has it |
 //! | `failed` | `exit_code`, `kind`, `message`, `chain` (the error and its causes) |
 
 use super::super::exit;
@@ -42,12 +43,12 @@ pub(crate) fn failed(error: &Error) {
     }));
 }
 
-fn write(object: &Value) {
+pub(super) fn write(object: &Value) {
     to_stdout(&format!("{object}\n"));
 }
 
 /// `{"event": name, …}` with the fields of `data`.
-fn event(name: &str, data: &impl Serialize) {
+pub(super) fn event(name: &str, data: &impl Serialize) {
     let mut object =
         serde_json::to_value(data).unwrap_or_else(|error| json!({ "unwritable": error.to_string() }));
     if let Value::Object(fields) = &mut object {

@@ -7,12 +7,14 @@
 mod bars;
 mod json;
 mod lines;
+mod packaging;
 mod tracker;
 
 pub(super) use bars::Bars;
 pub(super) use bars::StderrBesideBars;
 pub(super) use json::{Json, failed};
 pub(super) use lines::Lines;
+pub(super) use packaging::Packaging;
 pub(super) use tracker::{Snapshot, Tracker};
 
 use std::io::{self, Write};
