@@ -109,8 +109,39 @@ fn a_segment_is_closed_before_the_next_group_is_whole() {
     }
 }
 
-/// Whatever the marks are muxed into, it is no segment: the counters of a rendition's packets run on.
-/// To see it: leave `take_out_marks` out.
+/// A packet belongs to the segment in which it begins, to the nanosecond. To see it: set the marks' time a
+/// packet earlier.
+#[test]
+fn sound_is_cut_with_the_pictures() {
+    for (sample_rate, tune) in [(44_100, Tune::None), (48_000, Tune::Zerolatency)] {
+        let mut plan = plan(tune, 30, 64_000);
+        plan.timeline.segment_slots = 30;
+        if let Some(audio) = &mut plan.rungs[0].audio {
+            audio.sample_rate = sample_rate;
+        }
+        let audio = plan.rungs[0].audio.clone().unwrap();
+        // From the middle too: the clock is the whole timeline's.
+        for chunk in [plan.whole(), chunk(3, 9)] {
+            let objects = Arc::new(Objects::default());
+            let report = run(&plan, &chunk, Clip::open("gopro-karma.mp4"), objects).result.unwrap();
+            assert_eq!(report.rungs[0].segments.len(), chunk.segments().count());
+            for segment in &report.rungs[0].segments {
+                let slots = plan.timeline.slots_of(segment.index);
+                let before = |slot| audio.packets_before(&plan.timeline, slot);
+                let expected = before(slots.end) - before(slots.start);
+                assert_eq!(
+                    u64::from(segment.audio_packets),
+                    expected,
+                    "{sample_rate}, segment {}",
+                    segment.index
+                );
+            }
+        }
+    }
+}
+
+/// No packet is muxed for a mark, not even into a fragment that is thrown away: a rendition's packets are
+/// numbered without a gap (RFC 8216, 3). To see it: leave `take_out_marks` out.
 #[test]
 fn continuity_counters_run_on_from_segment_to_segment() {
     let plan = karma(vec![rung("240p", (426, 240), None, 60, 64_000)], 362, 60, MediaTime::ZERO);
