@@ -63,7 +63,7 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
         }
     };
     schedule::compare_sound(info, &tracks, &timeline, spec, &mut report);
-    let chunks = chunks::chunks(&timeline, platform.chunk.start, spec.chunk);
+    let chunks = chunks::chunks(&timeline, spec.allow_truncated, platform.chunk.start, spec.chunk);
     Ok(Plan {
         version: PLAN_VERSION,
         source: info.source.clone(),

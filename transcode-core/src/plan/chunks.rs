@@ -19,10 +19,16 @@ use crate::units::{MediaTime, SegmentIndex};
 /// a factor of three, and the cost of both together hardly at all.
 const BETWEEN_LOSSES_MS: u64 = 3_600_000;
 
-/// Sources that cannot state their length are one chunk: nobody knows where the later ones would end.
-pub(super) fn chunks(timeline: &Timeline, start_cost: MediaTime, asked: Option<MediaTime>) -> Vec<Chunk> {
+/// Where the end is not known (a source that cannot state its length, one that may have been cut off)
+/// there is one chunk: nobody could say whether a later one has anything to make.
+pub(super) fn chunks(
+    timeline: &Timeline,
+    free_end: bool,
+    start_cost: MediaTime,
+    asked: Option<MediaTime>,
+) -> Vec<Chunk> {
     let count = timeline.segment_count();
-    if timeline.open_ended {
+    if free_end || timeline.open_ended {
         return number(&[count]);
     }
     let segment = timeline.rate.time_of(u64::from(timeline.segment_slots));
@@ -90,7 +96,7 @@ mod tests {
 
     fn lengths(segments: u32, cost: &str, asked: Option<&str>) -> Vec<usize> {
         let time = |text: &str| text.parse().expect("a time");
-        let chunks = chunks(&timeline(segments, false), time(cost), asked.map(time));
+        let chunks = chunks(&timeline(segments, false), false, time(cost), asked.map(time));
         chunks.iter().map(|chunk| chunk.segments().len()).collect()
     }
 
@@ -112,8 +118,9 @@ mod tests {
     }
 
     #[test]
-    fn a_source_of_unknown_length_is_one_chunk() {
-        assert_eq!(chunks(&timeline(40, true), MediaTime::ZERO, None).len(), 1);
+    fn a_source_whose_end_is_not_known_is_one_chunk() {
+        assert_eq!(chunks(&timeline(40, true), false, MediaTime::ZERO, None).len(), 1);
+        assert_eq!(chunks(&timeline(40, false), true, MediaTime::ZERO, None).len(), 1);
     }
 
     proptest! {
@@ -121,7 +128,7 @@ mod tests {
         fn chunks_tile_the_timeline(segments in 1u32..20_000, cost in 0i64..60_000, asked in proptest::option::of(1i64..10_000_000)) {
             let time = |millis| MediaTime::new(millis, 1_000).expect("a time");
             let timeline = timeline(segments, false);
-            let chunks = chunks(&timeline, time(cost), asked.map(time));
+            let chunks = chunks(&timeline, false, time(cost), asked.map(time));
             let mut next = 0;
             for (number, chunk) in (0u32..).zip(&chunks) {
                 prop_assert_eq!(chunk.index, number);

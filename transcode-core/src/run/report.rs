@@ -81,6 +81,9 @@ pub struct SegmentRow {
     /// CRC-32 (ISO-HDLC) of the bytes; known where the last run made it or read it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc32: Option<u32>,
+    /// CRC-32 of its SPS and PPS; unknown as above, and absent without video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter_sets: Option<u32>,
     /// Who made it.
     pub origin: Origin,
 }
@@ -106,6 +109,7 @@ impl SegmentRow {
             duration: facts.duration,
             bytes: Some(facts.bytes),
             crc32: Some(facts.crc32),
+            parameter_sets: facts.parameter_sets,
             origin: if facts.adopted { Origin::Adopted } else { Origin::Made },
         }
     }

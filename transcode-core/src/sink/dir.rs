@@ -7,6 +7,7 @@
 
 use super::{Created, ObjectKind, ObjectWriter, Sink, SinkError, StreamSink, Writing, check_key};
 use crate::cancel::Cancel;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
@@ -172,6 +173,30 @@ impl DirSink {
     }
 }
 
+/// Files below `directory`, by their path from `root`; those that are being written are left out.
+fn list_into(
+    found: &mut BTreeMap<String, u64>,
+    directory: &Path,
+    folder: &str,
+    cancel: &Cancel,
+) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        stop(cancel)?;
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with(TEMPORARY)) else { continue };
+        let key = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        // One that somebody removes meanwhile is not there.
+        let Some(metadata) = present(entry.metadata())? else { continue };
+        if metadata.is_dir() {
+            list_into(found, &entry.path(), &key, cancel)?;
+        } else {
+            found.insert(key, metadata.len());
+        }
+    }
+    Ok(())
+}
+
 impl Sink for DirSink {
     fn create(&self, key: &str, _: ObjectKind, bytes: &[u8], cancel: &Cancel) -> Result<Created, SinkError> {
         let path = self.path(key)?;
@@ -198,6 +223,12 @@ impl Sink for DirSink {
         let found = present(stop(cancel).and_then(|()| fs::metadata(path)));
         let found = found.map_err(|error| self.failed(key, &error))?;
         Ok(found.filter(fs::Metadata::is_file).map(|file| file.len()))
+    }
+
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        let mut found = BTreeMap::new();
+        list_into(&mut found, &self.root, "", cancel).map_err(|error| self.failed("", &error))?;
+        Ok(Some(found))
     }
 
     fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {

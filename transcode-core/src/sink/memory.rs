@@ -99,6 +99,14 @@ impl Sink for MemorySink {
         Ok(self.lock().get(key).map(|object| object.bytes.len() as u64))
     }
 
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        if cancel.is_cancelled() {
+            return Err(SinkError::Cancelled);
+        }
+        let sizes = |(key, object): (&String, &MemoryObject)| (key.clone(), object.bytes.len() as u64);
+        Ok(Some(self.lock().iter().map(sizes).collect()))
+    }
+
     fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {
         allowed(key, cancel)?;
         self.lock().remove(key);

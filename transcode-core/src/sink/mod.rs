@@ -14,6 +14,7 @@ pub use stream::{ObjectWriter, StreamSink, Writing};
 
 use crate::cancel::Cancel;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What an object is; decides its content type and how long caches may keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,6 +120,16 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// [`SinkError`].
     fn size_of(&self, key: &str, cancel: &Cancel) -> Result<Option<u64>, SinkError>;
+
+    /// Every object of the destination with its size in bytes, by key; `None` where these
+    /// credentials may not list, or the sink cannot.
+    ///
+    /// # Errors
+    /// [`SinkError`].
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        let _not_known_here = cancel;
+        Ok(None)
+    }
 
     /// Remove the object under `key`; no error where there is none.
     ///

@@ -216,6 +216,11 @@ pub(super) struct Run {
     /// Replace what the destination holds
     #[arg(long)]
     pub(super) overwrite: bool,
+
+    /// Chunks made side by side, each by a process of its own, as far as memory allows
+    /// [default: as many as this machine's cores are worth]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(super) jobs: Option<u32>,
 }
 
 /// What is wanted of which video.

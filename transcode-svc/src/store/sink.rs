@@ -10,10 +10,12 @@ use super::client::{Answer, Told};
 use super::retry::{Failure, GaveUp, persist};
 use super::s3::{Bucket, Once, failed, path, within};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use transcode_core::Cancel;
@@ -260,6 +262,33 @@ impl Sink for S3Sink {
     fn size_of(&self, key: &str, cancel: &Cancel) -> Result<Option<u64>, SinkError> {
         let path = self.path(key)?;
         self.try_for(key, "read there", cancel, async |_| self.head(&path).await)
+    }
+
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        let prefix = (!self.prefix.is_empty())
+            .then(|| path(&self.prefix))
+            .transpose()
+            .map_err(|reason| SinkError::Refused { location: self.location(), reason })?;
+        self.try_for("", "list it", cancel, async |_| {
+            let mut pages = self.bucket.store.list(prefix.as_ref());
+            let mut found = BTreeMap::new();
+            loop {
+                let silence = self.bucket.config.request_timeout;
+                let Some(object) = within(silence, pages.next()).await? else {
+                    return Ok(Some(found));
+                };
+                match failed(object) {
+                    Ok(meta) => {
+                        let whole = meta.location.as_ref();
+                        let key = whole.strip_prefix(&self.prefix).unwrap_or(whole).trim_start_matches('/');
+                        found.insert(key.to_owned(), meta.size);
+                    }
+                    // Keys that may GET and PUT only.
+                    Err(Failure::Final(Told::Answer(answer))) if is_missing(&answer) => return Ok(None),
+                    Err(failure) => return Err(failure),
+                }
+            }
+        })
     }
 
     fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {

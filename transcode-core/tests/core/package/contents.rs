@@ -8,7 +8,7 @@ use transcode_core::media::MediaInfo;
 use transcode_core::package::Format;
 use transcode_core::plan::Plan;
 use transcode_core::platform::Platform;
-use transcode_core::sink::MemorySink;
+use transcode_core::sink::{MemorySink, Sink};
 use transcode_core::source::FileSource;
 use transcode_core::units::{MediaTime, SegmentIndex};
 
@@ -188,6 +188,20 @@ fn pictures_alone_and_sound_alone_are_packaged() {
     sound.chunks = vec![sound.whole()];
     assert_eq!(sound.timeline.segment_of(559), SegmentIndex(5));
     decodes_as_the_rendition(&sound, &finished(&sound), &["a"]);
+}
+
+#[test]
+fn a_job_whose_plan_did_not_know_its_end_is_packaged_as_far_as_it_goes() {
+    let mut plan = reordered();
+    plan.rungs.truncate(1);
+    plan.timeline.open_ended = true;
+    plan.timeline.slots = 100_000;
+    plan.chunks = vec![plan.whole()];
+    let sink = finished(&plan);
+    let (told, _) = made(&sink, "360p", Format::Progressive);
+    assert_eq!((told.pictures, told.segments), (362, 7));
+    sink.remove("360p.mp4", &Cancel::new()).unwrap();
+    decodes_as_the_rendition(&plan, &sink, &["v", "a"]);
 }
 
 /// What our own probe, and qtdemux below it, say of a file.

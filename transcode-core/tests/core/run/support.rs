@@ -105,7 +105,8 @@ pub(crate) fn perfect(plan: &Plan, first: u32, end: u64) -> ChunkReport {
                     // As read from 90 kHz time stamps: rounded.
                     audio_start: Some(seconds(packets.time_of(from).ticks(90_000), 90_000)),
                     duration: timeline.rate.time_of(last - slots.start),
-                    crc32: index,
+                    crc32: transcode_core::segment::crc32(&bytes(&rung.name, index)),
+                    parameter_sets: has_video.then_some(7),
                     adopted: false,
                 }
             })

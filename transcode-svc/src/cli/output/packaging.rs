@@ -38,7 +38,7 @@ impl Packaging {
         let bar = (!json && !quiet && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{prefix} [{bar:40.cyan/blue}] {msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(1).with_style(style)
+            super::bars::all().add(ProgressBar::new(1).with_style(style))
         });
         let now = Instant::now();
         Self { json, bar, last: Mutex::new(now), begun: now, bytes: Mutex::default() }
@@ -64,6 +64,9 @@ impl Packaging {
             Step::Compare => "compares",
         };
         if let Some(bar) = &self.bar {
+            if bar.is_finished() {
+                bar.reset();
+            }
             bar.set_prefix(location.to_owned());
             bar.set_length(u64::from(of));
             bar.set_position(u64::from(segments));
