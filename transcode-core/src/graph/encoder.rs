@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::plan::{AudioRung, VideoRung};
 use crate::platform::{EncoderFamily, Platform, Unit, UnitProperty, Value};
 use crate::spec::{RateControl, Tune};
-use crate::units::{Bitrate, MediaTime};
+use crate::units::Bitrate;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::collections::BTreeMap;
@@ -128,9 +128,4 @@ pub(super) fn output_caps(rung: &VideoRung) -> gst::Caps {
         .field("alignment", "au")
         .field("profile", rung.profile.as_str())
         .build()
-}
-
-/// How long a time is in whole GStreamer nanoseconds.
-pub(super) fn nanos(time: MediaTime) -> u64 {
-    u64::try_from(time.nanos()).unwrap_or(0)
 }
