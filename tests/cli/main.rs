@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bad_store;
+mod chunks;
 mod commands;
 mod destination;
 mod interruption;

@@ -54,7 +54,13 @@ pub(super) fn refuse_other_plan(plan: &Plan, stored: &[u8], sink: &dyn Sink) -> 
     if stored == *plan {
         return Ok(());
     }
-    let differences = stored.differences(plan);
+    let mut differences = stored.differences(plan);
+    // What a person must know first: another source; last: what the report makes of it.
+    differences.sort_by_key(|difference| match difference.path.split('.').next() {
+        Some("source") => 0,
+        Some("report") => 2,
+        _ => 1,
+    });
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     let mut named: Vec<String> = differences
         .iter()
