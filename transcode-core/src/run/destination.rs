@@ -108,6 +108,9 @@ pub(super) fn clear(
     let playlists: BTreeSet<String> = rungs.iter().map(|(plan, rung)| plan.playlist_key(rung)).collect();
     remove(playlists.into_iter().collect())?;
     remove(vec![keys::REPORT.to_owned()])?;
+    // What was packaged of the segments goes before them.
+    let movies: BTreeSet<String> = rungs.iter().flat_map(|(_, rung)| Plan::movie_keys(rung)).collect();
+    remove(movies.into_iter().collect())?;
     remove(segments.into_iter().rev().collect())?;
     remove(vec![keys::THUMBNAIL.to_owned()])?;
     remove(vec![keys::PLAN.to_owned()])
