@@ -8,6 +8,7 @@
 
 use super::audio_gate::{self, AAC_FRAME, AtItsEnd, AudioGate, position_time};
 use super::closing::{self, Boundaries};
+use super::colours;
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
 use super::init::make;
@@ -246,6 +247,9 @@ impl Builder<'_> {
             chain.push(element);
         }
         let convert = self.add("videoconvert", "convert")?;
+        colours::take_for(&convert, &input.colorimetry).ok_or_else(|| {
+            self.wrong(&format!("`{}` is no colorimetry that this GStreamer knows", input.colorimetry))
+        })?;
         let colorimetry =
             self.plan.rungs.iter().find_map(|rung| rung.video.as_ref()).map(|v| v.colorimetry.clone());
         let caps = gst::Caps::builder("video/x-raw").field("format", self.platform.encode.format.as_str());
@@ -435,7 +439,6 @@ impl Builder<'_> {
             let packet = first + i64::try_from(number.fetch_add(1, Ordering::Relaxed)).unwrap_or(i64::MAX);
             let wanted = u64::try_from(packet).ok().filter(|packet| keep.contains(packet));
             let Some(packet) = wanted else {
-                // Handled without data, because Drop leaves the buffer freed twice on 1.22.
                 info.data = None;
                 return gst::PadProbeReturn::Handled;
             };
@@ -486,8 +489,8 @@ impl Builder<'_> {
 
     fn hls_sink(&self, rung: &Rung, output: &Arc<RungOutput>) -> Result<gst::Element, Error> {
         let sink = self.add("hlssink2", &format!("{}-hls", rung.name))?;
-        // The defaults are a live playlist of five, and a delete of every eleventh segment.
-        sink.set_property("playlist-length", 0u32);
+        // The default deletes the segment before the last ten, and there is no file to delete. (Its
+        // playlist is thrown away: five entries are quickest.)
         sink.set_property("max-files", 0u32);
         sink.set_property("send-keyframe-requests", false);
         sink.set_property("location", "%05d");

@@ -77,8 +77,7 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
 fn x264(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
     let spelling = &platform.encode;
     // Key frames stand on the plan's grid and nowhere else, and nothing refers across them.
-    let mut options =
-        vec!["scenecut=0".to_owned(), "open-gop=0".to_owned(), format!("keyint-min={}", rung.gop)];
+    let mut options = vec!["scenecut=0".to_owned(), "open-gop=0".to_owned()];
     options.push(format!("level={}.{}", rung.level / 10, rung.level % 10));
     match rung.tune {
         Tune::None => {}

@@ -3,6 +3,7 @@
 mod closing;
 mod grid;
 mod ladder;
+mod pictures;
 pub(super) mod support;
 mod teardown;
 mod traps;
