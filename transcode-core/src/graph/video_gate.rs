@@ -12,6 +12,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Sees every picture that leaves the gate: its slot, the buffer, its caps.
@@ -226,6 +227,7 @@ mod imp {
                 picture.set_pts(begin);
                 picture.set_dts(gst::ClockTime::NONE);
                 picture.set_duration(end - begin);
+                without_captions(picture);
             }
             let (caps, segment) = self.with_state(|state| {
                 let caps = (!state.caps_sent).then(|| state.caps.clone()).flatten();
@@ -386,6 +388,20 @@ impl VideoGate {
     pub(super) fn report(&self, into: &mut ChunkReport) {
         self.imp().with_state(|state| state.slots.report(into));
     }
+}
+
+/// Encoders write the captions that they find on a picture into the stream; on a repeated picture
+/// twice, and past a master playlist that says there are none.
+fn without_captions(picture: &mut gst::BufferRef) {
+    let captions = <gstreamer_video::VideoCaptionMeta as gst::meta::MetaAPI>::meta_api();
+    picture.foreach_meta_mut(|meta| {
+        let is_caption = meta.api() == captions;
+        ControlFlow::Continue(if is_caption {
+            gst::BufferMetaForeachAction::Remove
+        } else {
+            gst::BufferMetaForeachAction::Keep
+        })
+    });
 }
 
 /// A time on the plan's clock as GStreamer spells it; the same rounding everywhere.
