@@ -9,6 +9,7 @@ use super::slots::{Slots, Step};
 use crate::event::ChunkReport;
 use crate::units::{FrameRate, MediaTime};
 use gstreamer as gst;
+use gstreamer::buffer::BufferMetaForeachAction as Action;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
@@ -393,14 +394,10 @@ impl VideoGate {
 /// Encoders write the captions that they find on a picture into the stream; on a repeated picture
 /// twice, and past a master playlist that says there are none.
 fn without_captions(picture: &mut gst::BufferRef) {
-    let captions = <gstreamer_video::VideoCaptionMeta as gst::meta::MetaAPI>::meta_api();
     picture.foreach_meta_mut(|meta| {
-        let is_caption = meta.api() == captions;
-        ControlFlow::Continue(if is_caption {
-            gst::BufferMetaForeachAction::Remove
-        } else {
-            gst::BufferMetaForeachAction::Keep
-        })
+        // By name, because the type is younger than the oldest GStreamer that this is built for.
+        let is_caption = meta.api().name() == "GstVideoCaptionMetaAPI";
+        ControlFlow::Continue(if is_caption { Action::Remove } else { Action::Keep })
     });
 }
 
