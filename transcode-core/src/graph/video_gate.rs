@@ -9,9 +9,11 @@ use super::slots::{Slots, Step};
 use crate::event::ChunkReport;
 use crate::units::{FrameRate, MediaTime};
 use gstreamer as gst;
+use gstreamer::buffer::BufferMetaForeachAction as Action;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Sees every picture that leaves the gate: its slot, the buffer, its caps.
@@ -228,6 +230,7 @@ mod imp {
         fn stamp(&self, slot: u64, picture: &mut gst::Buffer) {
             let rate = self.settings().rate;
             let (begin, end) = (clock(rate.time_of(slot)), clock(rate.time_of(slot + 1)));
+<<<<<<< HEAD
             let picture = picture.make_mut();
             picture.set_pts(begin);
             picture.set_dts(gst::ClockTime::NONE);
@@ -243,6 +246,15 @@ mod imp {
 
         /// Send a stamped picture on, after the events that must precede it.
         fn push(&self, slot: u64, picture: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+=======
+            {
+                let picture = picture.make_mut();
+                picture.set_pts(begin);
+                picture.set_dts(gst::ClockTime::NONE);
+                picture.set_duration(end - begin);
+                without_captions(picture);
+            }
+>>>>>>> traps
             let (caps, segment) = self.with_state(|state| {
                 let caps = (!state.caps_sent).then(|| state.caps.clone()).flatten();
                 state.caps_sent = true;
@@ -402,6 +414,16 @@ impl VideoGate {
     pub(super) fn report(&self, into: &mut ChunkReport) {
         self.imp().with_state(|state| state.slots.report(into));
     }
+}
+
+/// Encoders write the captions that they find on a picture into the stream; on a repeated picture
+/// twice, and past a master playlist that says there are none.
+fn without_captions(picture: &mut gst::BufferRef) {
+    picture.foreach_meta_mut(|meta| {
+        // By name, because the type is younger than the oldest GStreamer that this is built for.
+        let is_caption = meta.api().name() == "GstVideoCaptionMetaAPI";
+        ControlFlow::Continue(if is_caption { Action::Remove } else { Action::Keep })
+    });
 }
 
 /// A time on the plan's clock as GStreamer spells it; the same rounding everywhere.
