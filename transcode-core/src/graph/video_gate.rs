@@ -230,11 +230,11 @@ mod imp {
         fn stamp(&self, slot: u64, picture: &mut gst::Buffer) {
             let rate = self.settings().rate;
             let (begin, end) = (clock(rate.time_of(slot)), clock(rate.time_of(slot + 1)));
-<<<<<<< HEAD
             let picture = picture.make_mut();
             picture.set_pts(begin);
             picture.set_dts(gst::ClockTime::NONE);
             picture.set_duration(end - begin);
+            without_captions(picture);
         }
 
         /// The same picture once more, stamped for another slot.
@@ -246,15 +246,6 @@ mod imp {
 
         /// Send a stamped picture on, after the events that must precede it.
         fn push(&self, slot: u64, picture: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-=======
-            {
-                let picture = picture.make_mut();
-                picture.set_pts(begin);
-                picture.set_dts(gst::ClockTime::NONE);
-                picture.set_duration(end - begin);
-                without_captions(picture);
-            }
->>>>>>> traps
             let (caps, segment) = self.with_state(|state| {
                 let caps = (!state.caps_sent).then(|| state.caps.clone()).flatten();
                 state.caps_sent = true;
