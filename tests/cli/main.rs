@@ -12,6 +12,7 @@ mod commands;
 mod destination;
 mod interruption;
 mod json;
+mod package;
 mod play;
 mod process;
 mod support;

@@ -5,6 +5,8 @@
 mod cache;
 #[path = "conformance.rs"]
 mod conformance;
+#[path = "pieces.rs"]
+mod pieces;
 
 use conformance::{Race, pattern, sink_keeps_its_promises, source_keeps_its_promises};
 use std::path::Path;
@@ -28,6 +30,28 @@ fn a_directory_is_a_sink() {
     let dir = tempfile::tempdir().unwrap();
     let sink = DirSink::create(dir.path().join("made/on/the/way")).unwrap();
     sink_keeps_its_promises(&sink, Race::OneWins);
+}
+
+#[test]
+fn a_directory_and_memory_take_objects_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    pieces::stream_sink_keeps_its_promises(&DirSink::create(dir.path()).unwrap());
+    pieces::stream_sink_keeps_its_promises(&MemorySink::new());
+    // No temporary file is left, wherever it stopped.
+    for folder in ["dropped", "cancelled"] {
+        assert_eq!(files(&dir.path().join(folder)), [""; 0], "{folder}");
+    }
+}
+
+#[test]
+fn a_directory_is_opened_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    assert!(matches!(DirSink::open(&missing), Err(SinkError::Refused { .. })));
+    assert!(!missing.exists(), "it is not made");
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    assert!(DirSink::open(dir.path().join("file")).is_err(), "a file is no directory");
+    assert!(DirSink::open(dir.path()).is_ok());
 }
 
 #[test]

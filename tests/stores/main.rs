@@ -5,10 +5,13 @@
 #[path = "conformance.rs"]
 mod conformance;
 mod http;
+#[path = "pieces.rs"]
+mod pieces;
 mod s3;
 #[path = "../support/servers.rs"]
 mod servers;
 mod trouble;
+mod uploads;
 #[path = "../support/web.rs"]
 mod web;
 
@@ -75,6 +78,8 @@ fn a_path_a_file_url_and_a_directory_need_no_network() {
     assert_eq!(read_all(&*plain), b"bytes");
     let out = sink(&stores, dir.path().join("out").to_str().unwrap()).unwrap();
     conformance::sink_keeps_its_promises(&*out, conformance::Race::OneWins);
+    let job = stores.open_job(dir.path().join("out").to_str().unwrap(), &Cancel::new()).unwrap();
+    assert_eq!(job.location(), out.location());
 }
 
 #[test]

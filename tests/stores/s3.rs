@@ -61,6 +61,7 @@ fn objects_carry_their_content_type_and_cache_rule() {
             (ObjectKind::FinalPlaylist, false),
             (ObjectKind::Image, true),
             (ObjectKind::Document, true),
+            (ObjectKind::Movie, true),
         ] {
             let cancel = Cancel::new();
             if create {

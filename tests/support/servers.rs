@@ -240,6 +240,13 @@ impl S3Server {
         self.ask("GET", bucket, key, &[], Vec::new())
     }
 
+    /// The uploads in parts that were begun in a bucket and are still open, as XML.
+    pub fn unfinished(&self, bucket: &str) -> String {
+        let listed = self.ask("GET", bucket, "", &[("uploads", "")], Vec::new());
+        assert_eq!(listed.status, 200, "{}", String::from_utf8_lossy(&listed.body));
+        String::from_utf8_lossy(&listed.body).into_owned()
+    }
+
     /// A URL with which anybody may GET the object for a minute.
     pub fn signed_url(&self, bucket: &str, key: &str) -> String {
         wait_for(self.sign("GET", bucket, key, &[]))

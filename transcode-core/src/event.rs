@@ -62,6 +62,10 @@ pub struct SegmentFacts {
     pub duration: MediaTime,
     /// CRC-32 (ISO-HDLC) of the bytes, to tell a foreign or damaged one.
     pub crc32: u32,
+    /// CRC-32 of its SPS and PPS: where it changes from one segment to the next, another encoder took
+    /// over, and players must be told (RFC 8216 §4.3.2.3). Absent without video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter_sets: Option<u32>,
     /// It had been there before, made by somebody else.
     pub adopted: bool,
 }

@@ -35,6 +35,7 @@
 //! | [`mod@plan`] | every decision, made before anything runs: pure, stored, compared |
 //! | `graph` | the GStreamer pipeline of one chunk; the only room that spells its names |
 //! | [`run`](mod@run) | the order of things: run a chunk, publish, resume, verify, report |
+//! | [`package`] | MP4 files out of the segments of a finished job |
 //!
 //! Beside them: [`source`] and [`sink`], the two traits through which every byte comes and goes,
 //! [`playlist`] and [`segment`], which write and read what is stored, and [`mod@probe`].
@@ -52,6 +53,7 @@ pub mod error;
 pub mod event;
 mod graph;
 pub mod media;
+pub mod package;
 pub mod plan;
 pub mod platform;
 pub mod playlist;

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::spec::{Preset, Tune};
+use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +27,17 @@ pub struct Platform {
     pub encode: Encoder,
     /// The AAC encoder.
     pub encode_audio: AudioEncoder,
+    /// What dividing the work costs here.
+    pub chunk: ChunkCost,
+}
+
+/// What a chunk costs beside the encoding of its pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ChunkCost {
+    /// From the start of its process to the first picture in the encoders, the pictures that are
+    /// decoded to get there included; wall time.
+    pub start: MediaTime,
 }
 
 /// How one codec is parsed and decoded.

@@ -1,7 +1,8 @@
-//! The service around `transcode-core`: configuration, stores, the child process, the command line.
+//! The service around `transcode-core`: configuration, stores, the child process, the engine, the command line.
 #![forbid(unsafe_code)]
 
 pub mod child;
 pub mod cli;
 pub mod config;
+pub mod engine;
 pub mod store;

@@ -7,7 +7,8 @@
 //! ```
 
 use super::audio_gate::{self, AAC_FRAME, AtItsEnd, AudioGate, position_time};
-use super::closing::{self, Role};
+use super::closing::{self, Boundaries};
+use super::colours;
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
 use super::init::make;
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::media::Rotation;
 use crate::plan::{AudioInput, AudioRung, Chunk, Plan, Rung, VideoInput, VideoRung};
 use crate::platform::Platform;
-use crate::units::{FrameRate, MediaTime};
+use crate::units::MediaTime;
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
@@ -70,6 +71,15 @@ pub(super) struct Parts<'a> {
     pub(super) watcher: video_gate::Watcher,
     pub(super) need_earlier: Box<dyn Fn() + Send + Sync>,
     pub(super) wait_for_seek: bool,
+}
+
+/// Whether segments are cut by a track's key frames.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// They are.
+    Cuts,
+    /// It follows.
+    Follows,
 }
 
 struct Builder<'a> {
@@ -237,6 +247,9 @@ impl Builder<'_> {
             chain.push(element);
         }
         let convert = self.add("videoconvert", "convert")?;
+        colours::take_for(&convert, &input.colorimetry).ok_or_else(|| {
+            self.wrong(&format!("`{}` is no colorimetry that this GStreamer knows", input.colorimetry))
+        })?;
         let colorimetry =
             self.plan.rungs.iter().find_map(|rung| rung.video.as_ref()).map(|v| v.colorimetry.clone());
         let caps = gst::Caps::builder("video/x-raw").field("format", self.platform.encode.format.as_str());
@@ -426,7 +439,6 @@ impl Builder<'_> {
             let packet = first + i64::try_from(number.fetch_add(1, Ordering::Relaxed)).unwrap_or(i64::MAX);
             let wanted = u64::try_from(packet).ok().filter(|packet| keep.contains(packet));
             let Some(packet) = wanted else {
-                // Handled without data, because Drop leaves the buffer freed twice on 1.22.
                 info.data = None;
                 return gst::PadProbeReturn::Handled;
             };
@@ -445,13 +457,6 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// One segment and so many half slots more, in nanoseconds.
-    fn segment_time(&self, half_slots: u64) -> u64 {
-        let timeline = &self.plan.timeline;
-        let half = FrameRate::new(timeline.rate.num() * 2, timeline.rate.den()).unwrap_or(timeline.rate);
-        encoder::nanos(half.time_of(u64::from(timeline.segment_slots) * 2 + half_slots))
-    }
-
     /// Feed a track into its muxer.
     fn mux(
         &self,
@@ -462,34 +467,38 @@ impl Builder<'_> {
         rung: &str,
     ) -> Result<(), Error> {
         self.link_request(queue, sink, pad)?;
-        let entry = queue.static_pad("sink").ok_or_else(|| self.wrong("a queue has no sink pad"))?;
         let output = self.outputs.iter().find(|output| output.rung == rung).cloned();
-        let ended = move |length: gst::ClockTime| {
+        let (Role::Cuts, Some(output)) = (role, output) else { return Ok(()) };
+        let entry = queue.static_pad("sink").ok_or_else(|| self.wrong("a queue has no sink pad"))?;
+        let boundaries = Boundaries { timeline: self.plan.timeline.clone(), first: output.chunk.first };
+        closing::close_fragments(&entry, &self.splitter(sink)?, boundaries, move |length| {
             let nanos = i64::try_from(length.nseconds()).unwrap_or(i64::MAX);
-            output.iter().for_each(|output| output.ended(MediaTime::from_nanos(nanos)));
-        };
-        let far = gst::ClockTime::from_nseconds(self.segment_time(0) * 3);
-        closing::close_last_fragment(&entry, role, far, ended);
+            output.ended(MediaTime::from_nanos(nanos));
+        });
         Ok(())
+    }
+
+    /// The element inside hlssink2 that cuts.
+    fn splitter(&self, sink: &gst::Element) -> Result<gst::Element, Error> {
+        let bin = sink.downcast_ref::<gst::Bin>().ok_or_else(|| self.wrong("hlssink2 is not a bin"))?;
+        bin.children()
+            .into_iter()
+            .find(|child| child.factory().is_some_and(|factory| factory.name() == "splitmuxsink"))
+            .ok_or_else(|| self.wrong("hlssink2 has no splitmuxsink inside"))
     }
 
     fn hls_sink(&self, rung: &Rung, output: &Arc<RungOutput>) -> Result<gst::Element, Error> {
         let sink = self.add("hlssink2", &format!("{}-hls", rung.name))?;
-        // The defaults are a live playlist of five, and a delete of every eleventh segment.
-        sink.set_property("playlist-length", 0u32);
+        // The default deletes the segment before the last ten, and there is no file to delete. (Its
+        // playlist is thrown away: five entries are quickest.)
         sink.set_property("max-files", 0u32);
         sink.set_property("send-keyframe-requests", false);
         sink.set_property("location", "%05d");
-        let bin = sink.downcast_ref::<gst::Bin>().ok_or_else(|| self.wrong("hlssink2 is not a bin"))?;
-        let splitter = bin
-            .children()
-            .into_iter()
-            .find(|child| child.factory().is_some_and(|factory| factory.name() == "splitmuxsink"));
-        let splitter = splitter.ok_or_else(|| self.wrong("hlssink2 has no splitmuxsink inside"))?;
-        // hlssink2 takes whole seconds; the splitter inside takes the plan's exact length. It splits
-        // before a GOP whose end would lie later than this: half a picture beyond the segment is
-        // after every GOP of the segment, and before the end of a last GOP of one picture.
-        splitter.set_property("max-size-time", self.segment_time(1));
+        let splitter = self.splitter(&sink)?;
+        // hlssink2 would have it split by length, in whole seconds; it is told every cut instead.
+        splitter.set_property("max-size-time", 0u64);
+        let muxer = splitter.property::<Option<gst::Element>>("muxer");
+        closing::take_out_marks(&muxer.ok_or_else(|| self.wrong("hlssink2 has no muxer inside"))?);
         let fragments = output.clone();
         sink.connect("get-fragment-stream", false, move |arguments| {
             let location = arguments.get(1).and_then(|value| value.get::<String>().ok());

@@ -1,110 +1,161 @@
-//! Makes the splitter close the last fragment as it closes every other.
+//! Tells the splitter where a fragment ends, and has it closed there.
 //!
-//! splitmuxsink judges a GOP when the next key frame arrives. The last GOP has no next one: it is
-//! judged by the time of its own last picture, which for a GOP of a picture or two is not past the
-//! boundary, and so it is glued to the segment before it. And hlssink2 loses the end of the stream
-//! at times. So before the end more key frames go in: one right where the last picture ends, by
-//! which the last GOP is judged, and some far behind, by which that one is. The splitter judges one
-//! GOP a buffer, and only what every track has passed: hence several, and on the other track too.
-//! What they are muxed into are fragments after the chunk's last, which are thrown away.
+//! splitmuxsink cuts before groups of pictures only, and judges one, to this fragment or to the next,
+//! when it is whole: when the next one has begun. Left alone it closes a segment when the whole group
+//! behind it has come in: a segment later than it could. So where the plan has a boundary, marks go in
+//! before the key frame: buffers with the key frame's time and nothing in them, each a whole group as
+//! soon as the next buffer comes. The splitter is told to split at that time; the first mark begins the
+//! new fragment, which closes the old one, and the marks are taken out again before the muxer: see
+//! [`take_out_marks`]. The end of the stream is a boundary as every other. So nothing hangs on a last
+//! group's length, nor on the end itself, which hlssink2 loses at times.
+//!
+//! Works on the track whose groups cut: the pictures, or the packets where there are none. The other
+//! track is cut by its time stamps, at the same time as ever: a mark has the key frame's, to the
+//! nanosecond. Clock: the pad's, turned into running time for the splitter.
 
+use super::video_gate::clock;
+use crate::plan::Timeline;
+use crate::units::{FrameRate, SegmentIndex};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-#[derive(Default)]
+/// Marks at a boundary. The splitter judges one group a buffer, and only what decoding has come to:
+/// one group is always open, others begin among the pictures that H.264 may reorder, sixteen at most
+/// (ITU-T H.264 A.3.1, MaxDpbFrames); and it takes one mark more to judge the first mark.
+const MARKS: usize = 16 + 2;
+
+/// Where a chunk is to be cut.
+pub(super) struct Boundaries {
+    /// The plan's.
+    pub(super) timeline: Timeline,
+    /// The chunk's first segment.
+    pub(super) first: SegmentIndex,
+}
+
+impl Boundaries {
+    /// The running time from which on a key frame belongs to segment `index`: half a slot before its
+    /// first slot, since some encoders round time stamps.
+    fn from(&self, index: SegmentIndex) -> gst::ClockTime {
+        let rate = self.timeline.rate;
+        let half = FrameRate::new(rate.num() * 2, rate.den()).unwrap_or(rate);
+        clock(self.timeline.begin(index)).saturating_sub(clock(half.time_of(1)))
+    }
+}
+
+/// What has gone by.
 struct Seen {
-    /// A key frame, to be sent once more.
-    key: Option<gst::Buffer>,
-    /// Where the first picture begins.
+    /// The segment that comes next.
+    next: SegmentIndex,
+    /// Where the first picture begins, on the pad's clock.
     begin: Option<gst::ClockTime>,
-    /// Where the last picture ends.
+    /// Where the last picture ends, on the pad's clock.
     end: gst::ClockTime,
-    closed: bool,
+    ended: bool,
 }
 
-/// Whether segments are cut by a track's key frames.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// They are.
-    Cuts,
-    /// It follows.
-    Follows,
-}
-
-/// So many more than the splitter can be behind: one that waits for its next key frame, one that
-/// waits for the other track, and some to spare.
-const MORE: u64 = 5;
-
-/// Watch `pad`, the sink pad of the last queue before the splitter; `far` is more than any fragment
-/// lasts. A sink pad, because a source pad takes no more buffers once it has sent the end. `ended`
-/// hears how long the track was, before anything that closes it goes in.
-pub(super) fn close_last_fragment(
+/// Close a fragment at each of `boundaries`, and the last one at the end of the stream. `pad` is the
+/// sink pad of the last queue before the `splitter`: a sink pad, because a source pad takes no more
+/// buffers once it has sent the end. `ended` hears how long the track was, before the marks that close
+/// the last fragment go in.
+pub(super) fn close_fragments(
     pad: &gst::Pad,
-    role: Role,
-    far: gst::ClockTime,
+    splitter: &gst::Element,
+    boundaries: Boundaries,
     ended: impl Fn(gst::ClockTime) + Send + Sync + 'static,
 ) {
-    let seen = Mutex::new(Seen::default());
+    let next = SegmentIndex(boundaries.first.0 + 1);
+    let seen = Mutex::new(Seen { next, begin: None, end: gst::ClockTime::ZERO, ended: false });
+    let splitter = splitter.downgrade();
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, move |pad, info| {
-        match &info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) => note(&seen, buffer),
-            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
-                if role == Role::Cuts {
-                    ended(length(&seen));
-                }
-                let first = if role == Role::Cuts { 0 } else { 1 };
-                for buffer in closing(&seen, (first..first + MORE).map(|times| far * times)) {
-                    if pad.chain(buffer).is_err() {
-                        break;
-                    }
-                }
+        // The lock is not held while marks go in: they come by here too.
+        let at = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) if !is_mark(buffer) => {
+                note(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), pad, buffer, &boundaries)
             }
-            _ => {}
+            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let again = std::mem::replace(&mut seen.ended, true);
+                let (begin, end) = (seen.begin, seen.end);
+                drop(seen);
+                if !again {
+                    ended(end.saturating_sub(begin.unwrap_or(end)));
+                }
+                begin.filter(|_| !again).map(|_| end)
+            }
+            _ => None,
+        };
+        if let (Some(at), Some(splitter)) = (at, splitter.upgrade()) {
+            cut(pad, &splitter, at);
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-fn note(seen: &Mutex<Seen>, buffer: &gst::Buffer) {
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    if seen.closed {
-        return;
-    }
-    if let Some(begin) = buffer.pts() {
-        seen.begin = Some(seen.begin.map_or(begin, |first| first.min(begin)));
-        seen.end = seen.end.max(begin + buffer.duration().unwrap_or_default());
-    }
-    // Every picture of a GOP could stand in; only the first is known to be a key frame.
-    if seen.key.is_none() && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
-        seen.key = Some(buffer.clone());
-    }
+/// Take the marks out again, on their way from the `splitter` into its `muxer`.
+pub(super) fn take_out_marks(muxer: &gst::Element) {
+    muxer.connect_pad_added(|_, pad| {
+        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            if !matches!(&info.data, Some(gst::PadProbeData::Buffer(buffer)) if is_mark(buffer)) {
+                return gst::PadProbeReturn::Ok;
+            }
+            // Handled without data, because Drop leaves the buffer freed twice on 1.22.
+            info.data = None;
+            gst::PadProbeReturn::Handled
+        });
+    });
 }
 
-/// From the first picture's beginning to the last one's end.
-fn length(seen: &Mutex<Seen>) -> gst::ClockTime {
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.end.saturating_sub(seen.begin.unwrap_or(seen.end))
+/// A picture has come; gives its time if a segment begins with it.
+fn note(
+    seen: &mut Seen,
+    pad: &gst::Pad,
+    buffer: &gst::BufferRef,
+    boundaries: &Boundaries,
+) -> Option<gst::ClockTime> {
+    let pts = buffer.pts()?;
+    seen.begin = Some(seen.begin.map_or(pts, |first| first.min(pts)));
+    seen.end = seen.end.max(pts + buffer.duration().unwrap_or_default());
+    if buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+        return None;
+    }
+    if running_time(pad, pts)? < boundaries.from(seen.next) {
+        return None;
+    }
+    seen.next.0 += 1;
+    Some(pts)
 }
 
-/// The key frame again, so long after the last picture each time; once.
-fn closing(seen: &Mutex<Seen>, after: impl Iterator<Item = gst::ClockTime>) -> Vec<gst::Buffer> {
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(key) = seen.key.take() else { return Vec::new() };
-    if std::mem::replace(&mut seen.closed, true) {
-        return Vec::new();
-    }
-    // Decoding runs ahead of showing by the same time as at every other key frame.
-    let ahead = key.pts().zip(key.dts()).map(|(shown, decoded)| shown.saturating_sub(decoded));
-    let again = |after: gst::ClockTime| {
-        let mut buffer = key.copy();
-        {
-            let buffer = buffer.make_mut();
-            buffer.set_pts(seen.end + after);
-            buffer.set_dts((seen.end + after).checked_sub(ahead.unwrap_or_default()));
+/// Have a fragment end at `at`, on the pad's clock.
+fn cut(pad: &gst::Pad, splitter: &gst::Element, at: gst::ClockTime) {
+    let Some(time) = running_time(pad, at) else { return };
+    splitter.emit_by_name::<()>("split-at-running-time", &[&time.nseconds()]);
+    let mark = mark(at);
+    for _ in 0..MARKS {
+        if pad.chain(mark.clone()).is_err() {
+            break;
         }
-        buffer
-    };
-    after.map(again).collect()
+    }
+}
+
+fn running_time(pad: &gst::Pad, at: gst::ClockTime) -> Option<gst::ClockTime> {
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    segment.segment().downcast_ref::<gst::ClockTime>()?.to_running_time_full(at)?.positive()
+}
+
+/// One byte, because the splitter leaves out groups without any.
+fn mark(at: gst::ClockTime) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_slice([0u8]);
+    if let Some(buffer) = buffer.get_mut() {
+        buffer.set_pts(at);
+        buffer.set_dts(at);
+        buffer.set_flags(gst::BufferFlags::GAP);
+    }
+    buffer
+}
+
+/// No picture and no packet is one byte long.
+fn is_mark(buffer: &gst::BufferRef) -> bool {
+    buffer.flags().contains(gst::BufferFlags::GAP) && buffer.size() == 1
 }

@@ -39,10 +39,12 @@ const PREROLL_SECONDS: i64 = 1;
 const STARVED: Duration = Duration::from_millis(300);
 
 /// Everything is stored and the end of the stream still does not come: hlssink2 loses it at times.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long taking the pipeline down may block before its threads are left to themselves.
+/// How long taking the pipeline down may block before its threads are left to themselves: of a run
+/// that is stopped, which has a second for everything, and of one that has come to its end.
 const TEARDOWN: Duration = Duration::from_millis(800);
+const TEARDOWN_AT_THE_END: Duration = Duration::from_secs(10);
 
 /// One run of a chunk.
 pub(crate) struct ChunkRun<'a> {
@@ -84,6 +86,8 @@ struct Driver<'a> {
     begun: Instant,
     first_picture: Arc<AtomicU64>,
     first_segment: Option<Duration>,
+    /// The pipeline has been told to go down, once and for all.
+    down: bool,
     /// Where the last seek went; `None` where decoding runs from the start of the source.
     sought: Option<MediaTime>,
 }
@@ -166,6 +170,7 @@ impl<'a> Driver<'a> {
             begun,
             first_picture,
             first_segment: None,
+            down: false,
             sought,
         })
     }
@@ -477,15 +482,18 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// To NULL on a thread of its own: it can block inside the splitter.
-    fn take_down(&self) {
+    /// To NULL on a thread of its own: it waits for every streaming thread, whatever that waits for.
+    fn take_down(&mut self) {
+        if std::mem::replace(&mut self.down, true) {
+            return;
+        }
         let pipeline = self.assembly.pipeline.clone();
         let (done, wait) = channel();
         let thread = std::thread::Builder::new().name("teardown".to_owned()).spawn(move || {
             let _already_down = pipeline.set_state(gst::State::Null);
             let _gave_up_waiting = done.send(());
         });
-        let patience = if self.aborting.load(Ordering::SeqCst) { TEARDOWN } else { END_TIMEOUT };
+        let patience = if self.aborting.load(Ordering::SeqCst) { TEARDOWN } else { TEARDOWN_AT_THE_END };
         if thread.is_err() || wait.recv_timeout(patience).is_err() {
             log::warn!("the pipeline does not go down; its threads are left behind");
         }
@@ -525,7 +533,7 @@ impl<'a> Driver<'a> {
 /// Ways out other than the end take the pipeline down as well.
 impl Drop for Driver<'_> {
     fn drop(&mut self) {
-        if self.assembly.pipeline.current_state() != gst::State::Null {
+        if !self.down {
             self.aborting.store(true, Ordering::SeqCst);
             self.take_down();
         }
@@ -584,3 +592,7 @@ fn connect(assembly: &Assembly, signals: Sender<Signal>) {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+#[path = "tests/lost_end.rs"]
+mod lost_end;

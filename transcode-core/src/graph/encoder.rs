@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::plan::{AudioRung, VideoRung};
 use crate::platform::{EncoderFamily, Platform, Unit, UnitProperty, Value};
 use crate::spec::{RateControl, Tune};
-use crate::units::{Bitrate, MediaTime};
+use crate::units::Bitrate;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::collections::BTreeMap;
@@ -62,6 +62,9 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
     set(platform, &encoder, &spelling.preset.property, word)?;
     set(platform, &encoder, &spelling.bitrate.property, &in_unit(rung.bitrate, &spelling.bitrate))?;
     set(platform, &encoder, &spelling.key_interval, &rung.gop.to_string())?;
+    if let Some(property) = &spelling.threads {
+        set(platform, &encoder, property, &rung.threads.to_string())?;
+    }
     match spelling.family {
         EncoderFamily::X264 => x264(platform, &encoder, rung)?,
     }
@@ -74,8 +77,7 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
 fn x264(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
     let spelling = &platform.encode;
     // Key frames stand on the plan's grid and nowhere else, and nothing refers across them.
-    let mut options =
-        vec!["scenecut=0".to_owned(), "open-gop=0".to_owned(), format!("keyint-min={}", rung.gop)];
+    let mut options = vec!["scenecut=0".to_owned(), "open-gop=0".to_owned()];
     options.push(format!("level={}.{}", rung.level / 10, rung.level % 10));
     match rung.tune {
         Tune::None => {}
@@ -126,9 +128,4 @@ pub(super) fn output_caps(rung: &VideoRung) -> gst::Caps {
         .field("alignment", "au")
         .field("profile", rung.profile.as_str())
         .build()
-}
-
-/// How long a time is in whole GStreamer nanoseconds.
-pub(super) fn nanos(time: MediaTime) -> u64 {
-    u64::try_from(time.nanos()).unwrap_or(0)
 }

@@ -70,7 +70,7 @@ impl RungOutput {
         let slots = self.plan.timeline.slots_of(index);
         let ended = self.ended.load(Ordering::SeqCst);
         if index >= self.chunk.end || slots.start >= ended {
-            // Only what closed the last fragment; see `closing`.
+            // Sound beyond the last picture.
             return true;
         }
         *self.last_size.lock().unwrap_or_else(PoisonError::into_inner) = bytes.len();

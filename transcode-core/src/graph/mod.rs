@@ -8,6 +8,7 @@ mod assemble;
 mod audio_gate;
 mod caps;
 mod closing;
+mod colours;
 mod drive;
 mod encoder;
 mod examine;

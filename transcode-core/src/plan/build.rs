@@ -4,7 +4,7 @@ use super::report::{PlanReport, Reason};
 use super::sound::Format;
 use super::{
     AudioInput, AudioRung, Input, PLAN_VERSION, Plan, Rung, Thumbnail, Timeline, VideoInput, VideoRung,
-    colour, ladder, level, schedule, tracks,
+    chunks, colour, ladder, level, schedule, tracks,
 };
 use crate::error::Error;
 use crate::media::{MediaInfo, Scan, VideoTrack};
@@ -63,7 +63,8 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
         }
     };
     schedule::compare_sound(info, &tracks, &timeline, spec, &mut report);
-    let mut plan = Plan {
+    let chunks = chunks::chunks(&timeline, spec.allow_truncated, platform.chunk.start, spec.chunk);
+    Ok(Plan {
         version: PLAN_VERSION,
         source: info.source.clone(),
         profile: profile.name.clone(),
@@ -78,12 +79,10 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
         timeline,
         rungs,
         thumbnail,
-        chunks: Vec::new(),
+        chunks,
         allow_truncated: spec.allow_truncated,
         report,
-    };
-    plan.chunks = vec![plan.whole()];
-    Ok(plan)
+    })
 }
 
 /// The rungs of an audio ladder, best first; equal ones are made once.
@@ -129,6 +128,14 @@ fn thumbnail(timeline: &Timeline, display: Resolution) -> Thumbnail {
 
 /// Shorter side of the preview, in pixels; less where the source has less.
 const THUMBNAIL_LINES: u32 = 720;
+
+/// Threads of an encoder that nobody has asked for: one a megapixel. The count belongs to the plan
+/// and not to the machine, so that every machine makes the same; more cores are used by more rungs
+/// at once, and by more chunks. Fewer threads need less memory and spend bits better.
+fn threads_for(size: Resolution) -> u32 {
+    let pixels = u64::from(size.width()) * u64::from(size.height());
+    u32::try_from(pixels.div_ceil(1 << 20)).unwrap_or(u32::MAX).clamp(1, 16)
+}
 
 /// A job with pictures.
 struct VideoJob<'a> {
@@ -212,7 +219,7 @@ impl VideoJob<'_> {
         scale_from: Option<String>,
         colorimetry: &str,
     ) -> Result<VideoRung, Error> {
-        let Encoding { preset, tune, rate_control, vbv, tuning, .. } = encoding;
+        let Encoding { preset, tune, rate_control, vbv, threads, tuning, .. } = encoding;
         let what = || format!("rendition {}", rung.rendition.name);
         let config = |reason: String| Error::Config { what: what(), reason };
         let encoder = &self.platform.encode;
@@ -254,6 +261,7 @@ impl VideoJob<'_> {
             rate_control,
             vbv,
             gop,
+            threads: threads.unwrap_or_else(|| threads_for(rung.size)),
             preset,
             tune,
             tuning,

@@ -20,6 +20,7 @@ impl Plan {
         line("input", self.input_text());
         line("profile", self.profile.clone());
         line("timeline", self.timeline_text());
+        line("chunks", self.chunks_text());
         if let Some(thumbnail) = &self.thumbnail {
             let at = self.timeline.rate.time_of(thumbnail.frame);
             line("thumbnail", format!("{} at {}", thumbnail.size, seconds(at)));
@@ -69,6 +70,15 @@ impl Plan {
                 )
             }
             _ => format!("unknown length from {from}, {rate} {what} a second, in segments of {segment}"),
+        }
+    }
+
+    fn chunks_text(&self) -> String {
+        let counts: Vec<usize> = self.chunks.iter().map(|chunk| chunk.segments().len()).collect();
+        match (counts.as_slice(), counts.iter().max()) {
+            ([_], _) | (_, None) => "one".to_owned(),
+            (_, Some(1)) => format!("{} of one segment", counts.len()),
+            (_, Some(longest)) => format!("{} of up to {longest} segments", counts.len()),
         }
     }
 

@@ -5,6 +5,7 @@
 //! Times are exact; the plan's clock starts at 0 with the first picture of the output.
 
 mod build;
+mod chunks;
 mod colour;
 mod diff;
 mod explain;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The format of `plan.json`; a stored plan of another version is refused.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Everything that running needs to know, decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ pub struct Plan {
     pub rungs: Vec<Rung>,
     /// The preview picture; absent for sources without video.
     pub thumbnail: Option<Thumbnail>,
-    /// Runs of segments that are made in one go, in order, together the whole timeline.
+    /// Runs of segments, in order, together the whole timeline: where work may be divided.
     pub chunks: Vec<Chunk>,
     /// A source that ends early is published as far as it goes.
     pub allow_truncated: bool,
@@ -133,6 +134,8 @@ pub struct VideoRung {
     pub vbv: MediaTime,
     /// Pictures from key frame to key frame; divides the timeline's segment.
     pub gop: u32,
+    /// The encoder's threads. In the plan because they change what it makes.
+    pub threads: u32,
     /// Speed against compression.
     pub preset: Preset,
     /// What the encoder is tuned for.

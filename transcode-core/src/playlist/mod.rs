@@ -13,7 +13,7 @@ mod read;
 pub use codecs::{Avc, codecs};
 pub use master::{declared, master};
 pub use measure::{Bandwidth, measure};
-pub use media::{State, media, target_duration};
+pub use media::{Checked, Entry, State, media, target_duration};
 pub use read::{PlaylistError, read_media};
 
 /// `EXT-X-VERSION` of all playlists: 3 is the lowest that has decimals in EXTINF, and nothing here

@@ -1,5 +1,6 @@
 //! Our own media playlists, read back: what a run that died had published.
 
+use super::media::{Checked, Entry};
 use crate::units::MediaTime;
 
 /// A text that is not one of our media playlists, or not a whole one.
@@ -26,14 +27,14 @@ pub enum PlaylistError {
     },
 }
 
-/// The segments that one of our media playlists names, each with its length.
+/// The segments that one of our media playlists names, each with its URI and what is said of it.
 ///
 /// Lengths are to the microsecond, rounded as [`media`](super::media()) rounds them: rendering from
 /// them again gives the same text. The exact ones are the plan's.
 ///
 /// # Errors
 /// [`PlaylistError`] where any line is not as [`media`](super::media()) writes it, or the text is cut.
-pub fn read_media(text: &str) -> Result<Vec<(String, MediaTime)>, PlaylistError> {
+pub fn read_media(text: &str) -> Result<Vec<(String, Entry)>, PlaylistError> {
     let mut lines = Lines { rest: text, line: 0 };
     lines.tag("#EXTM3U", |rest| rest.is_empty(), "#EXTM3U")?;
     lines.tag("#EXT-X-VERSION:", |rest| rest == super::VERSION.to_string(), "#EXT-X-VERSION:3")?;
@@ -47,15 +48,23 @@ pub fn read_media(text: &str) -> Result<Vec<(String, MediaTime)>, PlaylistError>
     lines.tag("#EXT-X-INDEPENDENT-SEGMENTS", str::is_empty, "#EXT-X-INDEPENDENT-SEGMENTS")?;
     let mut segments = Vec::new();
     while !lines.rest.is_empty() {
-        let line = lines.next("a segment or #EXT-X-ENDLIST")?;
+        let mut line = lines.next("a segment or #EXT-X-ENDLIST")?;
         if line == "#EXT-X-ENDLIST" && kind == "VOD" {
             return match lines.rest.lines().next() {
                 None => Ok(segments),
                 Some(text) => Err(wrong(lines.line + 1, text, "nothing behind #EXT-X-ENDLIST")),
             };
         }
+        let discontinuity = line == "#EXT-X-DISCONTINUITY";
+        if discontinuity {
+            line = lines.next("a segment")?;
+        }
+        let checked = Checked::read(line).filter(|_| kind == "EVENT");
+        if checked.is_some() {
+            line = lines.next("#EXTINF with six decimals")?;
+        }
         let length = line.strip_prefix("#EXTINF:").and_then(|rest| rest.strip_suffix(',')).and_then(seconds);
-        let length = length.ok_or_else(|| {
+        let duration = length.ok_or_else(|| {
             wrong(
                 lines.line,
                 line,
@@ -66,7 +75,7 @@ pub fn read_media(text: &str) -> Result<Vec<(String, MediaTime)>, PlaylistError>
         if uri.is_empty() || uri.starts_with('#') || uri.chars().any(char::is_whitespace) {
             return Err(wrong(lines.line, uri, "a segment's URI"));
         }
-        segments.push((uri.to_owned(), length));
+        segments.push((uri.to_owned(), Entry { duration, discontinuity, checked }));
     }
     if kind == "VOD" {
         return Err(PlaylistError::CutShort { line: lines.line, expected: "#EXT-X-ENDLIST" });

@@ -4,7 +4,7 @@
 //! driver nor the events. What is told waits in a queue that stays small when nobody listens: news
 //! of progress replaces older news of progress.
 
-use super::publish::{Opened, Publisher};
+use super::publish::{Opened, Publisher, joined};
 use super::report::JobReport;
 use super::{ChunkRequest, run, same_source};
 use crate::cancel::Cancel;
@@ -40,9 +40,9 @@ pub struct Options {
 pub enum JobEvent {
     /// What is going to be made.
     Planned {
-        /// The segments, of all rungs.
-        chunk: Chunk,
-        /// An earlier attempt left the segments before.
+        /// The runs of segments, of all rungs, in order.
+        runs: Vec<Chunk>,
+        /// An earlier attempt left the others.
         resumed: bool,
     },
     /// How far each rung's encoder is; several times a second.
@@ -271,8 +271,11 @@ impl Work {
             Opened::Resume(publisher) => (publisher, true),
             Opened::Finished(report) => return Ok(report),
         };
-        let chunk = publisher.missing();
-        self.queue.push(JobEvent::Planned { chunk: chunk.clone(), resumed });
+        let runs = joined(publisher.missing());
+        self.queue.push(JobEvent::Planned { runs: runs.clone(), resumed });
+        for text in publisher.warnings() {
+            self.queue.push(JobEvent::Warning { text: text.clone() });
+        }
         // A publisher that fails stops the run, and only the run.
         let stop = self.cancel.child();
         let (news, heard) = channel();
@@ -293,8 +296,11 @@ impl Work {
                 }
                 self.queue.push(told(event));
             };
-            let request = ChunkRequest { plan: &self.plan, chunk: &chunk, platform: &self.platform };
-            let made = run(request, self.source.clone(), self.sink.clone(), &tell, &stop);
+            let make = |chunk: &Chunk| {
+                let request = ChunkRequest { plan: &self.plan, chunk, platform: &self.platform };
+                run(request, self.source.clone(), self.sink.clone(), &tell, &stop)
+            };
+            let made: Result<Vec<_>, Error> = runs.iter().map(make).collect();
             drop(tell);
             let published = publishing.join().unwrap_or_else(|_| {
                 Err(Error::Stalled { reason: "the publisher's thread panicked".to_owned() })
@@ -302,7 +308,7 @@ impl Work {
             (made, published)
         });
         published?;
-        publisher.finish(&[made?]).map(Box::new)
+        publisher.finish(&made?).map(Box::new)
     }
 }
 

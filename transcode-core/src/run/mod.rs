@@ -10,6 +10,7 @@
 //! milliseconds of wall time and of CPU.
 
 mod cost;
+mod destination;
 mod job;
 mod publish;
 mod report;
@@ -17,7 +18,7 @@ mod resume;
 mod verify;
 
 pub use job::{Job, JobEvent, Options, start};
-pub use publish::{Opened, Publisher};
+pub use publish::{Opened, Publisher, joined};
 pub use report::{
     Counts, JobReport, Origin, REPORT_VERSION, RungSummary, SegmentRow, Truncated, plan_digest,
 };

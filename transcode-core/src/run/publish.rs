@@ -4,35 +4,30 @@
 //! Owns everything under a destination but the segments and the preview picture. The order:
 //!
 //! 1. `plan.json`, created once: from here on the destination belongs to this plan.
-//! 2. Media playlists (EVENT) as segments are stored, naming only what is stored; the master when
-//!    every rung has its first segment.
+//! 2. Media playlists (EVENT) as segments are stored, naming only what is stored without a gap in
+//!    every rung, each with its size and checksum; the master when there is a first segment.
 //! 3. The verification, then `report.json`: the proof that only publishing is left.
 //! 4. Media playlists (VOD), then the master with measured bit rates, last of all.
 //!
-//! Every step may be repeated. [`Publisher::open`] finds out which is the next.
+//! Every step may be repeated. [`Publisher::open`] finds out which is the next. Chunks may finish in
+//! any order; playlists grow in order. A second publisher at the same destination does no harm: a
+//! playlist is never replaced by a shorter one, nor a finished one by one that still grows.
 
+use super::destination::{clear, discard, refuse_other_plan, refuse_strangers};
 use super::report::{JobReport, SegmentRow};
-use super::resume::{Found, Rows, each, look};
+use super::resume::{Found, Looked, Rows, look, look_again};
 use super::verify;
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::event::{ChunkReport, Event};
+use crate::event::{ChunkReport, Event, SegmentFacts};
 use crate::plan::{Chunk, Plan, keys};
-use crate::playlist::{self, State};
+use crate::playlist::{self, Checked, Entry, State};
 use crate::sink::{Created, ObjectKind, Sink};
-use crate::units::{MediaTime, SegmentIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Differences named when a destination holds another plan.
-const DIFFERENCES: usize = 3;
-
 /// Warnings kept for the report; a damaged file can give one a picture.
 const WARNINGS: usize = 100;
-
-/// Segments of a rung that may be stored and not yet named: those on the wire and those that wait
-/// for a rung that is behind, many times over.
-const UNNAMED: u32 = 64;
 
 /// What [`Publisher::open`] found.
 #[derive(Debug)]
@@ -45,19 +40,17 @@ pub enum Opened {
     Finished(Box<JobReport>),
 }
 
-/// Writes the playlists and documents of one job. One at a time for a destination.
+/// Writes the playlists and documents of one job.
 pub struct Publisher {
     plan: Plan,
     sink: Arc<dyn Sink>,
     cancel: Cancel,
-    missing: Chunk,
-    /// What an earlier attempt left, by rung.
-    resumed: Rows,
-    /// Every segment that is stored, by rung and number.
-    stored: BTreeMap<String, BTreeMap<u32, SegmentRow>>,
-    /// Rungs whose stored playlist is behind.
-    behind: BTreeSet<String>,
-    /// The master names all rungs already.
+    missing: Vec<Chunk>,
+    /// Every segment that is stored.
+    stored: Rows,
+    /// By rung: how many segments its stored playlist names.
+    named: BTreeMap<String, usize>,
+    /// The master is there, or somebody else has finished.
     master: bool,
     warnings: Vec<String>,
 }
@@ -90,9 +83,8 @@ impl Publisher {
             let text = plan.to_json();
             match sink.create(keys::PLAN, ObjectKind::Document, text.as_bytes(), cancel)? {
                 Created::New => {
-                    let missing = plan.whole();
-                    let resumed = Rows::new();
-                    return Ok(Opened::Fresh(Self::new(plan, sink, cancel, missing, resumed)));
+                    let missing = plan.chunks.clone();
+                    return Ok(Opened::Fresh(Self::new(plan, sink, cancel, missing, Rows::new())));
                 }
                 // Somebody was faster by a moment.
                 Created::Existed => stored = sink.read(keys::PLAN, cancel)?,
@@ -100,9 +92,10 @@ impl Publisher {
         }
         refuse_other_plan(&plan, stored.as_deref().unwrap_or_default(), &*sink)?;
         match look(&plan, &*sink, cancel)? {
-            Found::Unfinished { rows, chunk } => {
-                let mut publisher = Self::new(plan, sink, cancel, chunk, rows);
-                publisher.restore()?;
+            Found::Unfinished(Looked { rows, missing, named, warnings }) => {
+                let mut publisher = Self::new(plan, sink, cancel, missing, rows);
+                publisher.warnings = warnings;
+                publisher.restore(named)?;
                 Ok(Opened::Resume(publisher))
             }
             Found::Verified(report) => {
@@ -112,23 +105,14 @@ impl Publisher {
         }
     }
 
-    fn new(plan: Plan, sink: Arc<dyn Sink>, cancel: &Cancel, missing: Chunk, resumed: Rows) -> Self {
-        let by_number = |rung: &crate::plan::Rung| {
-            let rows = resumed.get(&rung.name).map(Vec::as_slice).unwrap_or_default();
-            (rung.name.clone(), rows.iter().map(|row| (row.index.0, row.clone())).collect())
-        };
-        let stored = plan.rungs.iter().map(by_number).collect();
-        Self {
-            plan,
-            sink,
-            cancel: cancel.clone(),
-            missing,
-            resumed,
-            stored,
-            behind: BTreeSet::new(),
-            master: false,
-            warnings: Vec::new(),
+    fn new(plan: Plan, sink: Arc<dyn Sink>, cancel: &Cancel, missing: Vec<Chunk>, resumed: Rows) -> Self {
+        let mut stored = resumed;
+        let named = plan.rungs.iter().map(|rung| (rung.name.clone(), 0)).collect();
+        for rung in &plan.rungs {
+            stored.entry(rung.name.clone()).or_default();
         }
+        let warnings = Vec::new();
+        Self { plan, sink, cancel: cancel.clone(), missing, stored, named, master: false, warnings }
     }
 
     /// The plan whose output this is.
@@ -136,9 +120,15 @@ impl Publisher {
         &self.plan
     }
 
-    /// What is to be made: all rungs from the smallest missing segment on. Never empty.
-    pub fn missing(&self) -> Chunk {
-        self.missing.clone()
+    /// What is to be made, in order, each within one of the plan's chunks: every segment that some
+    /// rung lacks, of all rungs. Never empty.
+    pub fn missing(&self) -> &[Chunk] {
+        &self.missing
+    }
+
+    /// What has been found wrong so far, here and in the events.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Take note of an event of a run, and publish what it makes playable.
@@ -156,11 +146,7 @@ impl Publisher {
         match event {
             Event::Segment(facts) => {
                 let Some(rows) = self.stored.get_mut(&facts.rung) else { return };
-                let before = whole(rows);
                 rows.insert(facts.index.0, SegmentRow::of(facts));
-                if whole(rows) > before {
-                    self.behind.insert(facts.rung.clone());
-                }
             }
             Event::Warning { text } if self.warnings.len() < WARNINGS && !self.warnings.contains(text) => {
                 self.warnings.push(text.clone());
@@ -169,43 +155,85 @@ impl Publisher {
         }
     }
 
-    /// Write the playlists that are behind, and the master when every rung has its first segment.
+    /// Segments that every rung has, from 0 without a gap. All playlists grow together, so that a
+    /// discontinuity stands at the same place in each.
+    fn common(&self) -> usize {
+        self.stored.values().map(whole).min().unwrap_or(0)
+    }
+
+    /// Write the playlists that are behind, and the master when there is a first segment.
     ///
     /// # Errors
     /// [`Error::Sink`]; the next call tries again.
     pub fn publish(&mut self) -> Result<(), Error> {
-        while let Some(rung) = self.behind.first().cloned() {
-            let text = self.event_playlist(&rung);
-            self.replace(&self.plan.playlist_key(&rung), ObjectKind::LivePlaylist, &text)?;
-            self.behind.remove(&rung);
+        let common = self.common();
+        let behind: Vec<String> =
+            self.named.iter().filter(|(_, named)| **named < common).map(|(rung, _)| rung.clone()).collect();
+        for rung in behind {
+            let others = self.stored_playlist(&rung)?;
+            match others {
+                Others::Finished => self.master = true,
+                Others::Named(count) if count >= common => {}
+                Others::Named(_) => {
+                    let text = self.event_playlist(&rung, common);
+                    self.replace(&self.plan.playlist_key(&rung), ObjectKind::LivePlaylist, &text)?;
+                }
+            }
+            self.named.insert(rung, common);
         }
-        if !self.master && self.stored.values().all(|rows| whole(rows) > 0) {
+        if !self.master && common > 0 {
             self.replace(keys::MASTER, ObjectKind::LivePlaylist, &playlist::master(&self.plan, None))?;
             self.master = true;
         }
         Ok(())
     }
 
-    /// Verify what the runs of the missing chunk counted, together with what was there; then publish
-    /// it as finished.
+    /// Verify what the runs counted, together with what was there; then publish it as finished.
     ///
     /// # Errors
     /// [`Error::Verification`] with the figures, or [`Error::Input`] where the source was cut short:
     /// the EVENT playlists stay as they are. [`Error::Sink`]: call again, or open again.
     pub fn finish(&mut self, reports: &[ChunkReport]) -> Result<JobReport, Error> {
-        let verified = verify::verify(&self.plan, reports, &self.resumed)?;
-        let warnings = std::mem::take(&mut self.warnings);
-        let report = JobReport::new(&self.plan, reports, verified, self.missing.first, warnings.clone());
-        self.warnings = warnings;
+        let rows = |rows: &BTreeMap<u32, SegmentRow>| rows.values().cloned().collect();
+        let there = self.stored.iter().map(|(rung, there)| (rung.clone(), rows(there))).collect();
+        let verified = verify::verify(&self.plan, reports, &there)?;
+        let first = self.missing.first().map_or(self.plan.whole().end, |run| run.first);
+        let report = JobReport::new(&self.plan, reports, verified, first, self.warnings.clone());
         self.replace(keys::REPORT, ObjectKind::Document, &report.to_json())?;
         publish_finished(&self.plan, &report, &*self.sink, &self.cancel, false)?;
         Ok(report)
     }
 
-    fn event_playlist(&self, rung: &str) -> String {
-        let rows = self.stored.get(rung);
-        let durations: Vec<MediaTime> = rows.map(run_of).unwrap_or_default();
-        playlist::media(&self.plan, rung, &durations, State::Event)
+    /// What somebody else has stored of a run meanwhile, and what of it is still to be made: asked
+    /// right before a run begins, so that what one has made the other adopts.
+    ///
+    /// # Errors
+    /// [`Error::Sink`], [`Error::Interrupted`].
+    pub fn look_again(
+        plan: &Plan,
+        run: &Chunk,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<(Vec<SegmentFacts>, Vec<Chunk>), Error> {
+        look_again(plan, run, sink, cancel)
+    }
+
+    fn event_playlist(&self, rung: &str, count: usize) -> String {
+        let breaks = discontinuities(self.stored.values().map(|rows| rows.values()));
+        let rows = self.stored.get(rung).map(BTreeMap::values).into_iter().flatten();
+        let entries: Vec<Entry> = rows.take(count).map(|row| entry(row, &breaks)).collect();
+        playlist::media(&self.plan, rung, &entries, State::Event)
+    }
+
+    /// What stands in the store under a playlist's key.
+    fn stored_playlist(&self, rung: &str) -> Result<Others, Error> {
+        let bytes = self.sink.read(&self.plan.playlist_key(rung), &self.cancel)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(match playlist::read_media(&text) {
+            Ok(_) if text.ends_with("#EXT-X-ENDLIST\n") => Others::Finished,
+            Ok(named) => Others::Named(named.len()),
+            Err(_) => Others::Named(0),
+        })
     }
 
     fn replace(&self, key: &str, kind: ObjectKind, text: &str) -> Result<(), Error> {
@@ -213,26 +241,42 @@ impl Publisher {
     }
 
     /// Bring stored playlists in line with what is really there: an attempt that broke off may have
-    /// stored more than it named, and somebody may have removed segments.
-    fn restore(&mut self) -> Result<(), Error> {
+    /// stored more than it named, and somebody may have removed or damaged segments. `named` are the
+    /// playlists that name good segments only.
+    fn restore(&mut self, named: BTreeMap<String, usize>) -> Result<(), Error> {
+        let common = self.common();
         // A report on segments that are not all there any more proves nothing.
-        self.sink.remove(keys::REPORT, &self.cancel)?;
-        if self.stored.values().any(|rows| whole(rows) == 0) {
-            self.sink.remove(keys::MASTER, &self.cancel)?;
+        discard(keys::REPORT, ObjectKind::Document, &*self.sink, &self.cancel)?;
+        if common == 0 {
+            discard(keys::MASTER, ObjectKind::LivePlaylist, &*self.sink, &self.cancel)?;
         }
         for rung in &self.plan.rungs {
             let key = self.plan.playlist_key(&rung.name);
-            if self.stored.get(&rung.name).is_none_or(BTreeMap::is_empty) {
-                self.sink.remove(&key, &self.cancel)?;
-                continue;
-            }
-            let text = self.event_playlist(&rung.name);
-            if self.sink.read(&key, &self.cancel)?.as_deref() != Some(text.as_bytes()) {
-                self.replace(&key, ObjectKind::LivePlaylist, &text)?;
+            // What is named stays named: a playlist only grows (RFC 8216 §6.2.1).
+            if let Some(count) = named.get(&rung.name).filter(|count| **count > 0) {
+                let as_found = self.event_playlist(&rung.name, *count);
+                let stored = self.sink.read(&key, &self.cancel)?;
+                if stored.as_deref() != Some(as_found.as_bytes()) {
+                    self.replace(&key, ObjectKind::LivePlaylist, &as_found)?;
+                }
+                self.named.insert(rung.name.clone(), *count);
+            } else if common == 0 {
+                discard(&key, ObjectKind::LivePlaylist, &*self.sink, &self.cancel)?;
+            } else {
+                self.replace(&key, ObjectKind::LivePlaylist, &self.event_playlist(&rung.name, common))?;
+                self.named.insert(rung.name.clone(), common);
             }
         }
         self.publish()
     }
+}
+
+/// What a stored playlist is.
+enum Others {
+    /// Somebody has finished the job.
+    Finished,
+    /// It names so many segments.
+    Named(usize),
 }
 
 /// How many segments there are from 0 without a gap.
@@ -240,9 +284,28 @@ fn whole(rows: &BTreeMap<u32, SegmentRow>) -> usize {
     rows.keys().zip(0u32..).take_while(|(index, expected)| *index == expected).count()
 }
 
-/// The lengths of the segments from 0 without a gap.
-fn run_of(rows: &BTreeMap<u32, SegmentRow>) -> Vec<MediaTime> {
-    rows.values().take(whole(rows)).map(|row| row.duration).collect()
+/// The numbers of the segments where, in any rung, the parameter sets are others than right before.
+fn discontinuities<'a, Rung: Iterator<Item = &'a SegmentRow>>(
+    rungs: impl Iterator<Item = Rung>,
+) -> BTreeSet<u32> {
+    let mut breaks = BTreeSet::new();
+    for rows in rungs {
+        let mut before: Option<(u32, u32)> = None;
+        for row in rows {
+            let Some(sets) = row.parameter_sets else { continue };
+            if before.is_some_and(|(index, other)| index + 1 == row.index.0 && other != sets) {
+                breaks.insert(row.index.0);
+            }
+            before = Some((row.index.0, sets));
+        }
+    }
+    breaks
+}
+
+fn entry(row: &SegmentRow, breaks: &BTreeSet<u32>) -> Entry {
+    let parameter_sets = row.parameter_sets;
+    let checked = row.bytes.zip(row.crc32).map(|(bytes, crc32)| Checked { bytes, crc32, parameter_sets });
+    Entry { duration: row.duration, discontinuity: breaks.contains(&row.index.0), checked }
 }
 
 /// The last step; `compare` leaves alone what is there already.
@@ -259,120 +322,23 @@ fn publish_finished(
         }
         Ok(sink.replace(key, ObjectKind::FinalPlaylist, text.as_bytes(), cancel)?)
     };
+    let breaks = discontinuities(report.rungs.iter().map(|rung| rung.segments.iter()));
     for rung in &report.rungs {
-        let durations: Vec<MediaTime> = rung.segments.iter().map(|row| row.duration).collect();
-        store(&plan.playlist_key(&rung.rung), &playlist::media(plan, &rung.rung, &durations, State::Vod))?;
+        let entries: Vec<Entry> = rung.segments.iter().map(|row| entry(row, &breaks)).collect();
+        store(&plan.playlist_key(&rung.rung), &playlist::media(plan, &rung.rung, &entries, State::Vod))?;
     }
     store(keys::MASTER, &playlist::master(plan, Some(&report.bandwidths())))
 }
 
-/// Somebody else's objects under our keys.
-fn refuse_strangers(plan: &Plan, sink: &dyn Sink, cancel: &Cancel) -> Result<(), Error> {
-    match stranger(plan, sink, cancel)? {
-        Some(key) => Err(Error::Occupied {
-            location: sink.location(),
-            reason: format!(
-                "{key} is there without a plan.json; choose another destination, or give --overwrite \
-                 to replace it"
-            ),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// The first of our keys that is taken, `plan.json` aside.
-fn stranger(plan: &Plan, sink: &dyn Sink, cancel: &Cancel) -> Result<Option<String>, Error> {
-    let playlists = plan.rungs.iter().map(|rung| plan.playlist_key(&rung.name));
-    for key in std::iter::once(keys::MASTER.to_owned()).chain(playlists) {
-        if sink.read(&key, cancel)?.is_some() {
-            return Ok(Some(key));
+/// Runs that touch, as one: for those who make one after the other anyway. A graph over all of them
+/// costs one start and makes the same segments.
+pub fn joined(runs: &[Chunk]) -> Vec<Chunk> {
+    let mut all: Vec<Chunk> = Vec::new();
+    for run in runs {
+        match all.last_mut().filter(|last| last.end == run.first) {
+            Some(last) => last.end = run.end,
+            None => all.push(run.clone()),
         }
     }
-    for rung in &plan.rungs {
-        let key = plan.segment_key(&rung.name, SegmentIndex(0));
-        if sink.size_of(&key, cancel)?.is_some() {
-            return Ok(Some(key));
-        }
-    }
-    Ok(None)
-}
-
-fn refuse_other_plan(plan: &Plan, stored: &[u8], sink: &dyn Sink) -> Result<(), Error> {
-    let advice = "choose another destination, or give --overwrite to replace it";
-    let occupied =
-        |what: String| Error::Occupied { location: sink.location(), reason: format!("{what}; {advice}") };
-    let stored = Plan::from_json(stored)
-        .map_err(|error| occupied(format!("its plan.json cannot be used ({})", error.chain())))?;
-    if stored == *plan {
-        return Ok(());
-    }
-    let differences = stored.differences(plan);
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-    let mut named: Vec<String> = differences
-        .iter()
-        .take(DIFFERENCES)
-        .map(|difference| {
-            format!(
-                "{} is {} there and {} here",
-                difference.path,
-                text(&difference.left),
-                text(&difference.right)
-            )
-        })
-        .collect();
-    if differences.len() > DIFFERENCES {
-        named.push(format!("and {} more differ", differences.len() - DIFFERENCES));
-    }
-    Err(occupied(format!("the output of another job ({})", named.join(", "))))
-}
-
-/// Remove another job's output: first what players load, last `plan.json`, so that a half-cleared
-/// destination still says whose it was. Segments go from the last to the first, so that those that a
-/// half-cleared destination still has begin at 0.
-fn clear(plan: &Plan, stored: Option<&[u8]>, sink: &dyn Sink, cancel: &Cancel) -> Result<(), Error> {
-    let other = stored.and_then(|bytes| Plan::from_json(bytes).ok());
-    if stored.is_none() && stranger(plan, sink, cancel)?.is_none() {
-        return Ok(());
-    }
-    let rungs: Vec<(&Plan, &str)> = other
-        .iter()
-        .chain([plan])
-        .flat_map(|plan| plan.rungs.iter().map(move |rung| (plan, rung.name.as_str())))
-        .collect();
-    let mut segments = BTreeSet::new();
-    for (plan, rung) in &rungs {
-        let end = known_end(plan, rung, sink, cancel)?;
-        segments.extend((0..end).map(|index| plan.segment_key(rung, SegmentIndex(index))));
-    }
-    let remove = |all: Vec<String>| each(&all, |key| sink.remove(key, cancel)).map(drop);
-    remove(vec![keys::MASTER.to_owned()])?;
-    let playlists: BTreeSet<String> = rungs.iter().map(|(plan, rung)| plan.playlist_key(rung)).collect();
-    remove(playlists.into_iter().collect())?;
-    remove(vec![keys::REPORT.to_owned()])?;
-    remove(segments.into_iter().rev().collect())?;
-    remove(vec![keys::THUMBNAIL.to_owned()])?;
-    remove(vec![keys::PLAN.to_owned()])
-}
-
-/// The end of a rung's segments that may be there. A timeline with an open end has a bound that no
-/// source reaches: what counts there is what was expected, what is named, and what the store tells.
-fn known_end(plan: &Plan, rung: &str, sink: &dyn Sink, cancel: &Cancel) -> Result<u32, Error> {
-    let count = plan.timeline.segment_count();
-    if !plan.timeline.open_ended {
-        return Ok(count);
-    }
-    let text = sink.read(&plan.playlist_key(rung), cancel)?.unwrap_or_default();
-    let named = String::from_utf8_lossy(&text).lines().filter(|line| line.ends_with(".ts")).count();
-    let named = u32::try_from(named).unwrap_or(count).max(plan.timeline.expected_segments().unwrap_or(0));
-    let mut end = named.saturating_add(UNNAMED).min(count);
-    while end < count {
-        let further = end..end.saturating_add(UNNAMED).min(count);
-        let all: Vec<String> =
-            further.clone().map(|index| plan.segment_key(rung, SegmentIndex(index))).collect();
-        if each(&all, |key| sink.size_of(key, cancel))?.iter().all(Option::is_none) {
-            break;
-        }
-        end = further.end;
-    }
-    Ok(end)
+    all
 }

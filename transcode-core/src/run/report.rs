@@ -81,6 +81,9 @@ pub struct SegmentRow {
     /// CRC-32 (ISO-HDLC) of the bytes; known where the last run made it or read it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc32: Option<u32>,
+    /// CRC-32 of its SPS and PPS; unknown as above, and absent without video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter_sets: Option<u32>,
     /// Who made it.
     pub origin: Origin,
 }
@@ -106,6 +109,7 @@ impl SegmentRow {
             duration: facts.duration,
             bytes: Some(facts.bytes),
             crc32: Some(facts.crc32),
+            parameter_sets: facts.parameter_sets,
             origin: if facts.adopted { Origin::Adopted } else { Origin::Made },
         }
     }
@@ -193,7 +197,7 @@ impl JobReport {
     }
 
     /// What is stored, if it is a report on exactly this plan.
-    pub(super) fn read(bytes: &[u8], plan: &Plan) -> Option<Self> {
+    pub(crate) fn read(bytes: &[u8], plan: &Plan) -> Option<Self> {
         let report: Self = serde_json::from_slice(bytes).ok()?;
         let complete = report.rungs.len() == plan.rungs.len()
             && report.rungs.iter().zip(&plan.rungs).all(|(made, rung)| made.rung == rung.name)

@@ -63,7 +63,7 @@ pub fn verify(
     // Figures that do not add up say nothing about the source.
     reports.iter().for_each(|report| gate(plan, report, &mut faults));
     std::mem::take(&mut faults).into_result()?;
-    let truncated = source_end(plan, reports)?;
+    let truncated = source_end(plan, reports, resumed)?;
     for report in reports {
         for rung in &plan.rungs {
             match report.rungs.iter().find(|made| made.rung == rung.name) {
@@ -121,7 +121,11 @@ const fn end_is_free(plan: &Plan) -> bool {
 }
 
 /// Whether the source went as far as the plan; how far it went, where it did not and that is allowed.
-fn source_end(plan: &Plan, reports: &[ChunkReport]) -> Result<Option<Truncated>, Error> {
+fn source_end(
+    plan: &Plan,
+    reports: &[ChunkReport],
+    resumed: &BTreeMap<String, Vec<SegmentRow>>,
+) -> Result<Option<Truncated>, Error> {
     let timeline = &plan.timeline;
     // The run that came nearest to the end says how the source ended.
     let Some(last) = reports.iter().max_by_key(|report| first_segment(report)) else { return Ok(None) };
@@ -134,6 +138,14 @@ fn source_end(plan: &Plan, reports: &[ChunkReport]) -> Result<Option<Truncated>,
         return Err(Error::Input { uri: plan.source.uri.clone(), reason });
     }
     if timeline.open_ended {
+        return Ok(None);
+    }
+    // What comes next was there: whoever made the end has held it against the source.
+    let next = timeline.segment_of(reached);
+    let is_there =
+        |rung: &Rung| resumed.get(&rung.name).is_some_and(|rows| rows.iter().any(|row| row.index == next));
+    if reached < timeline.slots && timeline.slots_of(next).start == reached && plan.rungs.iter().all(is_there)
+    {
         return Ok(None);
     }
     // Slots filled with the last picture (or with silence) are not the source's.

@@ -2,9 +2,9 @@
 
 use super::clock;
 use super::error::SegmentError;
-use super::inspect::{AudioStream, Inspected, VideoStream, inspect};
+use super::inspect::{AudioStream, Inspected, Piece, VideoStream, inspect_with};
 use super::sps::{Sps, SpsColour};
-use super::{AudioFormat, crc32};
+use super::{AudioFormat, crc32, nal_units};
 use crate::event::SegmentFacts;
 use crate::plan::{AudioRung, Plan, VideoRung};
 use crate::playlist::Avc;
@@ -94,7 +94,12 @@ pub fn facts(
     rung: &str,
     index: SegmentIndex,
 ) -> Result<SegmentFacts, SegmentError> {
-    let inspected = inspect(bytes)?;
+    let mut parameter_sets = None;
+    let inspected = inspect_with(bytes, |piece| {
+        if let (Piece::Picture(unit), None) = (piece, parameter_sets) {
+            parameter_sets = Some(digest_of_parameters(unit));
+        }
+    })?;
     check(&inspected, plan, rung, index)?;
     let near = plan.timeline.begin(index);
     let video = inspected.video.as_ref().map(|video| &video.pictures);
@@ -113,8 +118,20 @@ pub fn facts(
         audio_start: audio.and_then(|packets| packets.first()).map(|packet| clock::time(packet.pts, near)),
         duration: plan.timeline.rate.time_of(slots),
         crc32: crc32(bytes),
+        parameter_sets,
         adopted: false,
     })
+}
+
+/// CRC-32 of the SPS and PPS units of an access unit, one after the other.
+fn digest_of_parameters(unit: &[u8]) -> u32 {
+    let mut sets = Vec::new();
+    for nal in nal_units(unit).into_iter().flatten() {
+        if nal.first().is_some_and(|header| matches!(header & 0x1f, 7 | 8)) {
+            sets.extend_from_slice(nal);
+        }
+    }
+    crc32(&sets)
 }
 
 /// The plan's stream and the segment's, where both have it; an error where one has.

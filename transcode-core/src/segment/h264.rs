@@ -101,7 +101,7 @@ fn slice(body: &[u8]) -> Option<(u32, PictureKind)> {
 }
 
 /// The NAL units of a byte stream, without start codes and trailing zeros.
-fn nal_units(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, &'static str> {
+pub(crate) fn nal_units(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, &'static str> {
     let first = start_code(bytes, 0).ok_or("no start code")?;
     if bytes.iter().take(first).any(|byte| *byte != 0) {
         return Err("bytes before the first start code");

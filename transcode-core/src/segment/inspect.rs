@@ -88,6 +88,23 @@ pub struct AudioPacket {
 /// [`SegmentError`] with the byte offset: whatever breaks the standards, or is written by no muxer
 /// and encoder that this reader is for.
 pub fn inspect(bytes: &[u8]) -> Result<Inspected, SegmentError> {
+    inspect_with(bytes, |_| {})
+}
+
+/// What [`inspect_with`] hands out, each once, in the order of the stream it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece<'a> {
+    /// An access unit: a byte stream with start codes.
+    Picture(&'a [u8]),
+    /// An AAC frame with its ADTS header.
+    Audio(&'a [u8]),
+}
+
+/// Read a segment, and hand out every picture and audio packet that was found to be right.
+///
+/// # Errors
+/// [`SegmentError`], as [`inspect`] gives it.
+pub(crate) fn inspect_with(bytes: &[u8], mut give: impl FnMut(Piece<'_>)) -> Result<Inspected, SegmentError> {
     let mut tables = Tables::default();
     let (mut video_units, mut audio_units) = (Assembler::default(), Assembler::default());
     let (mut video, mut audio) = (Video::default(), Audio::default());
@@ -107,15 +124,15 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, SegmentError> {
             references.take(pcr, packet.offset, packet.pid == streams.clock)?;
         }
         if streams.video == Some(packet.pid) {
-            video_units.push(&packet, |unit| video.take(unit))?;
+            video_units.push(&packet, |unit| video.take(unit, &mut give))?;
         } else if streams.audio == Some(packet.pid) {
-            audio_units.push(&packet, |unit| audio.take(unit))?;
+            audio_units.push(&packet, |unit| audio.take(unit, &mut give))?;
         } else {
             return Err(unknown);
         }
     }
-    video_units.finish(|unit| video.take(unit))?;
-    audio_units.finish(|unit| audio.take(unit))?;
+    video_units.finish(|unit| video.take(unit, &mut give))?;
+    audio_units.finish(|unit| audio.take(unit, &mut give))?;
     let end = (bytes.len() - PACKET) as u64;
     let Some(streams) = known else {
         return Err(SegmentError::Syntax { offset: end, reason: "the segment ends before its PMT" });
@@ -169,7 +186,7 @@ struct Video {
 }
 
 impl Video {
-    fn take(&mut self, unit: Unit<'_>) -> Result<(), SegmentError> {
+    fn take(&mut self, unit: Unit<'_>, give: &mut impl FnMut(Piece<'_>)) -> Result<(), SegmentError> {
         let (offset, picture) = (unit.offset, self.pictures.len() as u64);
         let wrong = |reason| SegmentError::Picture { offset, picture, reason };
         let access = h264::access_unit(unit.data).map_err(wrong)?;
@@ -209,6 +226,7 @@ impl Video {
             parameter_sets: access.sps.is_some() && access.pps,
             random_access: unit.random_access,
         });
+        give(Piece::Picture(unit.data));
         Ok(())
     }
 
@@ -231,7 +249,7 @@ struct Audio {
 
 impl Audio {
     /// The frames of a PES packet; the time stamp is the first one's.
-    fn take(&mut self, unit: Unit<'_>) -> Result<(), SegmentError> {
+    fn take(&mut self, unit: Unit<'_>, give: &mut impl FnMut(Piece<'_>)) -> Result<(), SegmentError> {
         let mut rest = unit.data;
         let mut number = 0i64;
         while !rest.is_empty() || number == 0 {
@@ -247,7 +265,9 @@ impl Audio {
                 bytes: length as u64,
                 pts: clock::later(unit.pts, samples, format.sample_rate),
             });
-            rest = rest.get(length..).unwrap_or_default();
+            let (frame, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            give(Piece::Audio(frame));
+            rest = behind;
             number += 1;
         }
         Ok(())

@@ -5,10 +5,12 @@
 //! one. Temporary names start with `.tmp-`; one that a killed process left behind is never read and
 //! may be deleted at any time. Knows no content types: who serves the directory decides those.
 
-use super::{Created, ObjectKind, Sink, SinkError, check_key};
+use super::{Created, ObjectKind, ObjectWriter, Sink, SinkError, StreamSink, Writing, check_key};
 use crate::cancel::Cancel;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -44,14 +46,36 @@ impl DirSink {
     /// # Ok::<(), transcode_core::sink::SinkError>(())
     /// ```
     pub fn create(path: impl AsRef<Path>) -> Result<Self, SinkError> {
-        let root = path.as_ref().to_path_buf();
+        let sink = Self::at(path.as_ref());
+        sink.check().map_err(|error| refusal(&sink.location, &error))?;
+        Ok(sink)
+    }
+
+    /// Use the directory at `path` as it is: for reading what is there. It is neither made nor
+    /// probed; who may not write is told with the first object.
+    ///
+    /// # Errors
+    /// [`SinkError::Refused`] where there is no such directory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SinkError> {
+        let sink = Self::at(path.as_ref());
+        match fs::metadata(&sink.root) {
+            Ok(found) if found.is_dir() => Ok(sink),
+            Ok(_) => Err(refusal(&sink.location, &io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SinkError::Refused {
+                location: sink.location,
+                reason: "there is no such directory".to_owned(),
+            }),
+            Err(error) => Err(refusal(&sink.location, &error)),
+        }
+    }
+
+    fn at(path: &Path) -> Self {
+        let root = path.to_path_buf();
         let mut location = root.display().to_string();
         if !location.ends_with('/') {
             location.push('/');
         }
-        let sink = Self { root, location, no_links: AtomicBool::new(false) };
-        sink.check().map_err(|error| refusal(&sink.location, &error))?;
-        Ok(sink)
+        Self { root, location, no_links: AtomicBool::new(false) }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -73,17 +97,7 @@ impl DirSink {
 
     /// A temporary file beside `path` that holds `bytes`, durable.
     fn write(&self, path: &Path, bytes: &[u8], cancel: &Cancel) -> io::Result<Temporary> {
-        let parent = path.parent().unwrap_or(&self.root);
-        let mut temporary = match Temporary::create(parent) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(parent)?;
-                if let Some(above) = parent.parent() {
-                    sync(above)?;
-                }
-                Temporary::create(parent)?
-            }
-            other => other?,
-        };
+        let mut temporary = self.temporary(path)?;
         for step in bytes.chunks(STEP) {
             stop(cancel)?;
             temporary.file.write_all(step)?;
@@ -93,11 +107,31 @@ impl DirSink {
         Ok(temporary)
     }
 
+    /// An empty temporary file beside `path`.
+    fn temporary(&self, path: &Path) -> io::Result<Temporary> {
+        let parent = path.parent().unwrap_or(&self.root);
+        match Temporary::create(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(parent)?;
+                if let Some(above) = parent.parent() {
+                    sync(above)?;
+                }
+                Temporary::create(parent)
+            }
+            other => other,
+        }
+    }
+
     fn create_once(&self, path: &Path, bytes: &[u8], cancel: &Cancel) -> io::Result<Created> {
         if taken(path)? {
             return Ok(Created::Existed);
         }
         let temporary = self.write(path, bytes, cancel)?;
+        self.place(temporary, path)
+    }
+
+    /// Give a file that is whole and durable its name, unless the name is taken.
+    fn place(&self, temporary: Temporary, path: &Path) -> io::Result<Created> {
         if !self.no_links.load(Ordering::Relaxed) {
             match fs::hard_link(&temporary.path, path) {
                 Ok(()) => {
@@ -139,6 +173,30 @@ impl DirSink {
     }
 }
 
+/// Files below `directory`, by their path from `root`; those that are being written are left out.
+fn list_into(
+    found: &mut BTreeMap<String, u64>,
+    directory: &Path,
+    folder: &str,
+    cancel: &Cancel,
+) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        stop(cancel)?;
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with(TEMPORARY)) else { continue };
+        let key = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        // One that somebody removes meanwhile is not there.
+        let Some(metadata) = present(entry.metadata())? else { continue };
+        if metadata.is_dir() {
+            list_into(found, &entry.path(), &key, cancel)?;
+        } else {
+            found.insert(key, metadata.len());
+        }
+    }
+    Ok(())
+}
+
 impl Sink for DirSink {
     fn create(&self, key: &str, _: ObjectKind, bytes: &[u8], cancel: &Cancel) -> Result<Created, SinkError> {
         let path = self.path(key)?;
@@ -167,6 +225,12 @@ impl Sink for DirSink {
         Ok(found.filter(fs::Metadata::is_file).map(|file| file.len()))
     }
 
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        let mut found = BTreeMap::new();
+        list_into(&mut found, &self.root, "", cancel).map_err(|error| self.failed("", &error))?;
+        Ok(Some(found))
+    }
+
     fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {
         let path = self.path(key)?;
         let gone = present(stop(cancel).and_then(|()| fs::remove_file(path)));
@@ -175,6 +239,85 @@ impl Sink for DirSink {
 
     fn location(&self) -> String {
         self.location.clone()
+    }
+}
+
+impl StreamSink for DirSink {
+    fn begin<'a>(
+        &'a self,
+        key: &str,
+        _: ObjectKind,
+        _: u64,
+        writing: Writing,
+        cancel: &Cancel,
+    ) -> Result<Box<dyn ObjectWriter + 'a>, SinkError> {
+        let path = self.path(key)?;
+        let temporary = stop(cancel).and_then(|()| self.temporary(&path));
+        let temporary = temporary.map_err(|error| self.failed(key, &error))?;
+        let (key, cancel) = (key.to_owned(), cancel.clone());
+        Ok(Box::new(DirWriter { sink: self, key, path, temporary, writing, cancel }))
+    }
+
+    fn read_at(
+        &self,
+        key: &str,
+        offset: u64,
+        buffer: &mut [u8],
+        cancel: &Cancel,
+    ) -> Result<Option<usize>, SinkError> {
+        let path = self.path(key)?;
+        let read = || {
+            stop(cancel)?;
+            let file = File::open(path)?;
+            let mut done = 0;
+            while done < buffer.len() {
+                match file.read_at(&mut buffer[done..], offset.saturating_add(done as u64)) {
+                    Ok(0) => break,
+                    Ok(more) => done += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(done)
+        };
+        present(read()).map_err(|error| self.failed(key, &error))
+    }
+}
+
+/// A file that is written piece by piece.
+struct DirWriter<'a> {
+    sink: &'a DirSink,
+    key: String,
+    path: PathBuf,
+    temporary: Temporary,
+    writing: Writing,
+    cancel: Cancel,
+}
+
+impl ObjectWriter for DirWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        for step in bytes.chunks(STEP) {
+            stop(&self.cancel)
+                .and_then(|()| self.temporary.file.write_all(step))
+                .map_err(|error| self.sink.failed(&self.key, &error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Created, SinkError> {
+        let Self { sink, key, path, temporary, writing, cancel } = *self;
+        let done = || {
+            stop(&cancel)?;
+            temporary.file.sync_data()?;
+            stop(&cancel)?;
+            if writing == Writing::Once {
+                return sink.place(temporary, &path);
+            }
+            temporary.rename(&path)?;
+            sync(path.parent().unwrap_or(&sink.root))?;
+            Ok(Created::New)
+        };
+        done().map_err(|error| sink.failed(&key, &error))
     }
 }
 

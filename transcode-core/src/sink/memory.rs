@@ -2,7 +2,7 @@
 //!
 //! Owns the objects; knows no disk and no bound on what it keeps.
 
-use super::{Created, ObjectKind, Sink, SinkError, check_key};
+use super::{Created, ObjectKind, ObjectWriter, Sink, SinkError, StreamSink, Writing, check_key};
 use crate::cancel::Cancel;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,6 +99,14 @@ impl Sink for MemorySink {
         Ok(self.lock().get(key).map(|object| object.bytes.len() as u64))
     }
 
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        if cancel.is_cancelled() {
+            return Err(SinkError::Cancelled);
+        }
+        let sizes = |(key, object): (&String, &MemoryObject)| (key.clone(), object.bytes.len() as u64);
+        Ok(Some(self.lock().iter().map(sizes).collect()))
+    }
+
     fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {
         allowed(key, cancel)?;
         self.lock().remove(key);
@@ -107,5 +115,65 @@ impl Sink for MemorySink {
 
     fn location(&self) -> String {
         "memory".to_owned()
+    }
+}
+
+impl StreamSink for MemorySink {
+    fn begin<'a>(
+        &'a self,
+        key: &str,
+        kind: ObjectKind,
+        _: u64,
+        writing: Writing,
+        cancel: &Cancel,
+    ) -> Result<Box<dyn ObjectWriter + 'a>, SinkError> {
+        allowed(key, cancel)?;
+        let (key, cancel) = (key.to_owned(), cancel.clone());
+        Ok(Box::new(MemoryWriter { sink: self, key, kind, bytes: Vec::new(), writing, cancel }))
+    }
+
+    fn read_at(
+        &self,
+        key: &str,
+        offset: u64,
+        buffer: &mut [u8],
+        cancel: &Cancel,
+    ) -> Result<Option<usize>, SinkError> {
+        allowed(key, cancel)?;
+        Ok(self.get(key).map(|object| {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(object.bytes.len());
+            let there = &object.bytes[from..];
+            let count = there.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&there[..count]);
+            count
+        }))
+    }
+}
+
+/// An object that is written piece by piece.
+struct MemoryWriter<'a> {
+    sink: &'a MemorySink,
+    key: String,
+    kind: ObjectKind,
+    bytes: Vec<u8>,
+    writing: Writing,
+    cancel: Cancel,
+}
+
+impl ObjectWriter for MemoryWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+        allowed(&self.key, &self.cancel)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Created, SinkError> {
+        match self.writing {
+            Writing::Once => self.sink.create(&self.key, self.kind, &self.bytes, &self.cancel),
+            Writing::Replace => {
+                self.sink.replace(&self.key, self.kind, &self.bytes, &self.cancel)?;
+                Ok(Created::New)
+            }
+        }
     }
 }

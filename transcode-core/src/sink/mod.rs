@@ -1,17 +1,20 @@
 //! Where the output goes: one trait for segments, playlists, images and documents.
 //!
-//! Owns [`Sink`], its errors, the content types and cache rules of each kind of object, and two
+//! Owns [`Sink`], its addition for large objects ([`StreamSink`]), its errors, the content types and cache rules of each kind of object, and two
 //! implementations: a directory ([`DirSink`]) and memory ([`MemorySink`]). Knows no network: S3
 //! lives in the service. Keys are relative to the job's destination: `720p/00003.ts`.
 
 mod dir;
 mod memory;
+mod stream;
 
 pub use dir::DirSink;
 pub use memory::{MemoryObject, MemorySink};
+pub use stream::{ObjectWriter, StreamSink, Writing};
 
 use crate::cancel::Cancel;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What an object is; decides its content type and how long caches may keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ pub enum ObjectKind {
     FinalPlaylist,
     /// `thumbnail.jpg`.
     Image,
+    /// An MP4 packaged from segments.
+    Movie,
     /// `plan.json`, `report.json`.
     Document,
 }
@@ -36,6 +41,7 @@ impl ObjectKind {
             Self::Segment => "video/mp2t",
             Self::LivePlaylist | Self::FinalPlaylist => "application/x-mpegURL",
             Self::Image => "image/jpeg",
+            Self::Movie => "video/mp4",
             Self::Document => "application/json",
         }
     }
@@ -46,7 +52,7 @@ impl ObjectKind {
         match self {
             Self::Segment => "public, max-age=31536000, immutable",
             Self::LivePlaylist | Self::Document => "no-cache",
-            Self::FinalPlaylist | Self::Image => "public, max-age=60",
+            Self::FinalPlaylist | Self::Image | Self::Movie => "public, max-age=60",
         }
     }
 }
@@ -114,6 +120,16 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// [`SinkError`].
     fn size_of(&self, key: &str, cancel: &Cancel) -> Result<Option<u64>, SinkError>;
+
+    /// Every object of the destination with its size in bytes, by key; `None` where these
+    /// credentials may not list, or the sink cannot.
+    ///
+    /// # Errors
+    /// [`SinkError`].
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        let _not_known_here = cancel;
+        Ok(None)
+    }
 
     /// Remove the object under `key`; no error where there is none.
     ///

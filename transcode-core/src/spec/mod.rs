@@ -125,6 +125,9 @@ pub struct Encoding {
     pub vbv: MediaTime,
     /// Longest distance between key frames; segments are whole numbers of it.
     pub key_interval: MediaTime,
+    /// The encoder's threads, 1 to 64; absent = one a megapixel of the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
     /// Fine settings by encoder family (`x264`), in that encoder's own words: `me=dia:subme=1`.
     /// An encoder of another family ignores them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -146,6 +149,8 @@ pub struct EncodingOverride {
     pub vbv: Option<MediaTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_interval: Option<MediaTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tuning: BTreeMap<String, String>,
 }
@@ -166,6 +171,7 @@ impl EncodingOverride {
             rate_control: self.rate_control.unwrap_or(base.rate_control),
             vbv: self.vbv.unwrap_or(base.vbv),
             key_interval: self.key_interval.unwrap_or(base.key_interval),
+            threads: self.threads.or(base.threads),
             tuning,
         }
     }
@@ -214,11 +220,13 @@ pub struct JobSpec {
     pub clip: Clip,
     /// Publish what is there of a source that ends early, instead of failing.
     pub allow_truncated: bool,
+    /// Length of a chunk, rounded up to whole segments; absent = what a start is worth here.
+    pub chunk: Option<MediaTime>,
 }
 
 impl JobSpec {
     /// The whole source, as `profile` asks.
     pub fn new(profile: Profile) -> Self {
-        Self { profile, clip: Clip::default(), allow_truncated: false }
+        Self { profile, clip: Clip::default(), allow_truncated: false, chunk: None }
     }
 }

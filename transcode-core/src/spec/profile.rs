@@ -138,7 +138,9 @@ impl Rendition {
 
 /// x264's words that a plan decides: key frames stand on its grid, colours and rates are its own,
 /// and an encoder writes no files.
-const PLANNED: [&str; 36] = [
+const PLANNED: [&str; 38] = [
+    "threads",
+    "vbv-init",
     "keyint",
     "keyint-min",
     "min-keyint",
@@ -187,6 +189,9 @@ impl Encoding {
         // x264enc's `vbv-buf-capacity` ends at 10,000 ms.
         if self.vbv <= MediaTime::ZERO || Some(self.vbv) > MediaTime::new(10, 1) {
             return Err(format!("vbv {} is outside 1ms to 10s", self.vbv));
+        }
+        if let Some(threads) = self.threads.filter(|threads| !(1..=64).contains(threads)) {
+            return Err(format!("threads {threads} is outside 1 to 64"));
         }
         for (family, text) in &self.tuning {
             if family != "x264" {

@@ -6,6 +6,7 @@
 
 mod chunks;
 mod muxed;
+mod package;
 mod plan;
 mod plan_rules;
 mod plans;

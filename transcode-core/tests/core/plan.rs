@@ -116,11 +116,11 @@ fn a_stored_plan_reads_back_equal_and_other_versions_are_refused() {
     let plan = planned(&media("film-1080p24"), &spec("abr"));
     let json = plan.to_json();
     assert_eq!(Plan::from_json(json.as_bytes()).unwrap(), plan);
-    let newer = json.replacen("\"version\": 1", "\"version\": 2", 1);
+    let newer = json.replacen("\"version\": 2", "\"version\": 3", 1);
     let error = Plan::from_json(newer.as_bytes()).unwrap_err();
-    assert!(error.to_string().contains("version 2") && error.to_string().contains("version 1"), "{error}");
+    assert!(error.to_string().contains("version 3") && error.to_string().contains("version 2"), "{error}");
     for (text, expected) in
-        [("", "not JSON"), ("{}", "no version"), ("[1]", "no version"), ("{\"version\": 1}", "missing field")]
+        [("", "not JSON"), ("{}", "no version"), ("[1]", "no version"), ("{\"version\": 2}", "missing field")]
     {
         let error = Plan::from_json(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");

@@ -137,6 +137,7 @@ prop_compose! {
         preset in prop::sample::select(vec![Preset::Ultrafast, Preset::Veryfast, Preset::Slower]),
         start in proptest::option::of(millis(0..10_000)),
         length in proptest::option::of(millis(1..20_000)),
+        chunk in proptest::option::of(millis(1..100_000)),
     ) -> JobSpec {
         let mut spec = spec("abr");
         spec.profile.renditions = renditions;
@@ -145,6 +146,7 @@ prop_compose! {
         spec.profile.encoding.preset = preset;
         let end = length.map(|length| start.unwrap_or(MediaTime::ZERO) + length);
         spec.clip = Clip { start, end };
+        spec.chunk = chunk;
         spec
     }
 }

@@ -48,6 +48,7 @@ pub(crate) fn video(size: &str, bitrate: &str, level: u8, gop: u32) -> VideoRung
         rate_control: RateControl::Abr,
         vbv: "2s".parse().unwrap(),
         gop,
+        threads: 1,
         preset: Preset::Veryfast,
         tune: Tune::None,
         tuning: BTreeMap::new(),

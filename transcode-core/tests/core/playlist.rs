@@ -6,14 +6,14 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use transcode_core::plan::Plan;
 use transcode_core::playlist::{
-    Avc, Bandwidth, PlaylistError, State, codecs, declared, master, measure, media, read_media,
-    target_duration,
+    Avc, Bandwidth, Checked, Entry, PlaylistError, State, codecs, declared, master, measure, media,
+    read_media, target_duration,
 };
 use transcode_core::spec::{Layout, Preset, RateControl, Tune};
 use transcode_core::units::{Bitrate, MediaTime, SegmentIndex};
 
-fn lengths(plan: &Plan) -> Vec<MediaTime> {
-    (0..plan.timeline.segment_count()).map(|index| plan.timeline.length(SegmentIndex(index))).collect()
+fn lengths(plan: &Plan) -> Vec<Entry> {
+    (0..plan.timeline.segment_count()).map(|index| plan.timeline.length(SegmentIndex(index)).into()).collect()
 }
 
 fn seconds(text: &str) -> MediaTime {
@@ -243,19 +243,30 @@ proptest! {
         segment in 1u32..400,
         flat in any::<bool>(),
         vod in any::<bool>(),
+        known in any::<bool>(),
+        breaks in prop::collection::btree_set(1usize..100, 0..5),
     ) {
         let rungs = vec![rung("a_rung-1", Some(video("640x360", "800k", 30, segment)), None)];
         let mut plan = plan(timeline(rate, slots, segment), rungs);
         plan.layout = if flat { Layout::Flat } else { Layout::Folders };
-        let lengths = lengths(&plan);
+        let mut lengths = lengths(&plan);
+        for (at, entry) in lengths.iter_mut().enumerate() {
+            entry.discontinuity = breaks.contains(&at);
+            let sets = (at % 3 > 0).then_some(at as u32);
+            let checked = Checked { bytes: 188 * at as u64, crc32: u32::MAX - at as u32, parameter_sets: sets };
+            entry.checked = Some(checked).filter(|_| known && !vod);
+        }
         let state = if vod { State::Vod } else { State::Event };
         let text = media(&plan, "a_rung-1", &lengths, state);
 
         let segments = read_media(&text).unwrap();
-        let total = segments.iter().fold(MediaTime::ZERO, |sum, (_, length)| sum + *length);
+        let total = segments.iter().fold(MediaTime::ZERO, |sum, (_, entry)| sum + entry.duration);
         let off = (total - plan.timeline.duration()).nanos().abs();
         prop_assert!(off <= 1_000, "{off} ns");
-        let read: Vec<MediaTime> = segments.iter().map(|(_, length)| *length).collect();
+        let read: Vec<Entry> = segments.iter().map(|(_, entry)| *entry).collect();
+        for (entry, read) in lengths.iter().zip(&read) {
+            prop_assert_eq!((entry.discontinuity, entry.checked), (read.discontinuity, read.checked));
+        }
         prop_assert_eq!(&media(&plan, "a_rung-1", &read, state), &text);
 
         let theirs = third_party_media(&text);
@@ -265,7 +276,9 @@ proptest! {
         prop_assert!(theirs.independent_segments);
         prop_assert_eq!((theirs.version, theirs.media_sequence), (Some(3), 0));
         prop_assert_eq!(theirs.segments.len(), segments.len());
-        for (index, (theirs_one, (uri, length))) in (0..).zip(theirs.segments.iter().zip(&segments)) {
+        for (index, (theirs_one, (uri, entry))) in (0..).zip(theirs.segments.iter().zip(&segments)) {
+            let length = entry.duration;
+            prop_assert_eq!(theirs_one.discontinuity, entry.discontinuity);
             prop_assert_eq!(&theirs_one.uri, uri);
             prop_assert!((f64::from(theirs_one.duration) - length.as_secs_f64()).abs() < 1e-3);
             prop_assert!(length.ticks(1) <= theirs.target_duration as i64, "{length} of {}", theirs.target_duration);

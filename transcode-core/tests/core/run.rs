@@ -2,6 +2,7 @@
 
 mod job;
 mod publisher;
-mod support;
+mod resume;
+pub(crate) mod support;
 mod trouble;
 mod verify;

@@ -23,6 +23,7 @@ use transcode_core::units::MediaTime;
   transcode plan  video.mp4                  what would be made of it, and why
   transcode run   video.mp4 --output out     make it
   transcode play  out                        watch it in a browser, also while it is being made
+  transcode package out --all                MP4 files of it
 
 ",
         exit_codes!()
@@ -92,6 +93,30 @@ The playlists can be played as soon as the first segments are there, and grow un
         )
     )]
     Run(Run),
+
+    /// Make MP4 files of a finished job's segments; decodes and encodes nothing
+    #[command(
+        long_about = "Make MP4 files of a finished job's segments; decodes and encodes nothing.
+
+Each file holds the pictures and the sound of one rung. A progressive one (--mp4) has its whole header in front, for \
+            downloads; a fragmented one (--fmp4) a fragment for each segment. Files are stored beside the playlists, or \
+            where --output says. One that is there already is held against the segments and left alone; where it is \
+            something else, nothing is touched without --overwrite.",
+        after_long_help = concat!(
+            "Examples:
+  transcode package out --rung 720p --mp4
+  transcode package s3://bucket/films/7 --all --mp4 --fmp4
+  transcode package out --rung 720p --output ./film.mp4
+  transcode package out --rung 720p,360p --output s3://bucket/downloads/
+  transcode package out --all --json | jq .event
+
+--json writes one object a line: planned, progress, packaged, done, failed. Logs stay on stderr.
+
+",
+            exit_codes!()
+        )
+    )]
+    Package(Package),
 
     /// List the profiles that are built in, or print one as a file to start from
     #[command(after_long_help = concat!(
@@ -191,6 +216,11 @@ pub(super) struct Run {
     /// Replace what the destination holds
     #[arg(long)]
     pub(super) overwrite: bool,
+
+    /// Chunks made side by side, each by a process of its own, as far as memory allows
+    /// [default: as many as this machine's cores are worth]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(super) jobs: Option<u32>,
 }
 
 /// What is wanted of which video.
@@ -251,9 +281,51 @@ pub(super) struct Choice {
     #[arg(long, value_name = "TIME", value_parser = positive)]
     pub(super) key_interval: Option<MediaTime>,
 
+    /// Length of a chunk, rounded up to whole segments: the unit of work that is divided among processes
+    /// [default: what starting one is worth on this platform]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(super) chunk: Option<MediaTime>,
+
     /// No sound, even where the source has it
     #[arg(long)]
     pub(super) no_audio: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["rung", "all"])))]
+pub(super) struct Package {
+    /// The destination of a finished job: a directory, or s3://bucket/prefix
+    #[arg(value_name = "DEST")]
+    pub(super) dest: String,
+
+    /// Which rungs; may be repeated
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    pub(super) rung: Vec<String>,
+
+    /// Every rung
+    #[arg(long)]
+    pub(super) all: bool,
+
+    /// A progressive MP4, RUNG.mp4; also what is made where neither is asked for
+    #[arg(long)]
+    pub(super) mp4: bool,
+
+    /// A fragmented MP4, RUNG.fragmented.mp4
+    #[arg(long)]
+    pub(super) fmp4: bool,
+
+    /// Where to: a name in DEST, a path with a slash in it, or s3://bucket/key; one that ends with a slash is a
+    /// directory or prefix, for any number of files [default: DEST]
+    #[arg(short, long, value_name = "NAME|PATH|s3://…")]
+    pub(super) output: Option<String>,
+
+    /// Replace what is there under the file's name
+    #[arg(long)]
+    pub(super) overwrite: bool,
+
+    /// One JSON object a line on stdout; logs stay on stderr
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

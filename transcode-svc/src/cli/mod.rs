@@ -7,6 +7,7 @@
 mod args;
 mod exit;
 mod output;
+mod package;
 mod plan;
 mod platforms;
 mod play;
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
     // Whatever broke after somebody asked to stop broke because of that.
     let error = if context.cancel.is_cancelled() { Error::Interrupted } else { error };
-    if args.command.input().is_some_and(|input| input.json) {
+    if args.command.is_json() {
         output::failed(&error);
     }
     let goes_on = matches!((&args.command, &error), (Command::Run(_), Error::Interrupted));
@@ -69,6 +70,11 @@ impl Command {
             _ => None,
         }
     }
+
+    /// stdout is read by a program.
+    fn is_json(&self) -> bool {
+        matches!(self, Self::Package(package) if package.json) || self.input().is_some_and(|input| input.json)
+    }
 }
 
 impl Context {
@@ -77,6 +83,7 @@ impl Context {
             Command::Probe(probe) => probe::probe(self, probe),
             Command::Plan(plan) => plan::plan(self, plan),
             Command::Run(run) => run::run(self, run),
+            Command::Package(package) => package::package(self, package),
             Command::Profiles(named) => {
                 profiles::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }

@@ -126,6 +126,7 @@ fn content_type(path: &str) -> Option<&'static str> {
         "m3u8" => ObjectKind::LivePlaylist,
         "ts" => ObjectKind::Segment,
         "jpg" => ObjectKind::Image,
+        "mp4" => ObjectKind::Movie,
         "json" => ObjectKind::Document,
         _ => return None,
     };

@@ -16,6 +16,8 @@ pub(super) struct Looked {
     pub(super) info: MediaInfo,
     /// How this machine does things.
     pub(super) platform: Platform,
+    /// Where it is read.
+    pub(super) source: Arc<dyn Source>,
     /// The child.
     pub(super) session: Session,
 }
@@ -24,9 +26,9 @@ pub(super) struct Looked {
 pub(super) fn look(context: &Context, input: &Input, cancel: &Cancel) -> Result<Looked, Error> {
     let platform = platforms::first(&input.platform)?;
     let source: Arc<dyn Source> = context.stores()?.open_source(&input.input, cancel)?;
-    let mut session = Session::start(&context.child(input)?, source, cancel)?;
+    let mut session = Session::start(&context.child(input)?, source.clone(), cancel)?;
     let info = session.probe(&platform)?;
-    Ok(Looked { info, platform, session })
+    Ok(Looked { info, platform, source, session })
 }
 
 /// Say what a video is.

@@ -48,7 +48,7 @@ pub(super) fn job(asked: &Asked, choice: &Choice) -> Result<JobSpec, Error> {
         what: format!("profile {} with the options given", profile.name),
         reason,
     })?;
-    Ok(JobSpec { profile, clip: clip(choice)?, allow_truncated: asked.allow_truncated })
+    Ok(JobSpec { profile, clip: clip(choice)?, allow_truncated: asked.allow_truncated, chunk: choice.chunk })
 }
 
 /// Options win over the profile and over what its renditions say for themselves.

@@ -1,20 +1,21 @@
 //! `transcode run`: probe, plan, and what is missing of the plan, made and published.
 //!
-//! The graph runs in a child; playlists are written here, on a thread of their own, so that a slow
-//! store holds up neither the child nor the showing. Wall time is measured for showing only.
+//! Graphs run in children, one or several side by side; playlists are written here, on a thread of
+//! their own, so that a slow store holds up neither the children nor the showing. Wall time is
+//! measured for showing only.
 
 use super::args::Run;
 use super::output::{Bars, End, Json, Lines, Output, Start, Tracker};
 use super::{Context, probe, profiles};
-use std::cell::RefCell;
+use crate::child::Session;
+use crate::engine::{Local, Machine, Told, jobs};
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use transcode_core::event::SegmentFacts;
-use transcode_core::plan::{Plan, keys};
-use transcode_core::run::{ChunkRequest, JobReport, Opened, Publisher};
-use transcode_core::sink::Sink;
+use transcode_core::plan::{Chunk, Plan, keys};
+use transcode_core::run::{JobReport, Opened, Publisher, joined};
 use transcode_core::{Cancel, Error, Event};
 
 /// Make the ladder.
@@ -29,24 +30,36 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
         Box::new(Lines::default())
     };
     let spec = profiles::job(asked, &asked.choice)?;
-    // Stops the graph alone: when publishing fails, or with everything else.
-    let graph = context.cancel.child();
-    let looked = probe::look(context, &asked.input, &graph)?;
+    // Stops the graphs alone: when one fails, when publishing fails, or with everything else.
+    let graphs = context.cancel.child();
+    let looked = probe::look(context, &asked.input, &graphs)?;
     let plan = transcode_core::plan::plan(&looked.info, &spec, &looked.platform)?;
     let sink = context.stores()?.open_sink(&run.output, &context.cancel)?;
     let destination = sink.location();
     let opened = Publisher::open(plan.clone(), sink.clone(), run.overwrite, &context.cancel)?;
     let (report, found_finished) = match opened {
         Opened::Finished(report) => {
-            output.planned(&Start { destination: &destination, plan: &plan, missing: None });
+            output.planned(&Start { destination: &destination, plan: &plan, missing: &[], jobs: 0 });
             (report, true)
         }
         Opened::Fresh(mut publisher) | Opened::Resume(mut publisher) => {
-            let missing = publisher.missing();
-            output.planned(&Start { destination: &destination, plan: &plan, missing: Some(&missing) });
-            let request = ChunkRequest { plan: &plan, chunk: &missing, platform: &looked.platform };
-            let making = Making { output: &*output, graph: &graph, session: RefCell::new(looked.session) };
-            (making.make(request, sink, &mut publisher)?.into(), false)
+            let missing = publisher.missing().to_vec();
+            let (jobs, why) = jobs(&plan, missing.len(), run.jobs, Machine::here());
+            // One graph over all that touches costs one start.
+            let runs = if jobs == 1 { joined(&missing) } else { missing };
+            output.planned(&Start { destination: &destination, plan: &plan, missing: &runs, jobs });
+            publisher.warnings().iter().chain(&why).for_each(|text| output.warning(text));
+            let child = context.child(&asked.input)?;
+            let engine = Local {
+                plan: &plan,
+                platform: &looked.platform,
+                source: looked.source,
+                sink,
+                child: &child,
+                cancel: &graphs,
+            };
+            let making = Making { output: &*output, graphs: &graphs, engine, jobs };
+            (making.make(looked.session, &runs, &mut publisher)?.into(), false)
         }
     };
     let master = format!("{}/{}", destination.trim_end_matches('/'), keys::MASTER);
@@ -64,35 +77,42 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
 /// What the threads of a run share.
 struct Making<'a> {
     output: &'a dyn Output,
-    graph: &'a Cancel,
-    session: RefCell<crate::child::Session>,
+    graphs: &'a Cancel,
+    engine: Local<'a>,
+    jobs: usize,
 }
 
 impl Making<'_> {
-    /// Have the chunk made, publish as it goes, and finish.
-    fn make(
-        &self,
-        request: ChunkRequest<'_>,
-        sink: Arc<dyn Sink>,
-        publisher: &mut Publisher,
-    ) -> Result<JobReport, Error> {
+    /// Have the runs made, publish as they go, and finish.
+    fn make(&self, session: Session, runs: &[Chunk], publisher: &mut Publisher) -> Result<JobReport, Error> {
         let begun = Instant::now();
-        let tracker = RefCell::new(Tracker::new(request.plan, request.chunk));
+        let tracker = Mutex::new(Tracker::new(self.engine.plan, runs));
         let (sender, receiver) = channel();
-        let (output, graph, plan) = (self.output, self.graph, request.plan);
+        let (output, graphs, plan) = (self.output, self.graphs, self.engine.plan);
         let writer = &mut *publisher;
         let (ran, published) = std::thread::scope(|scope| {
             let publishing = scope.spawn(move || {
                 let published = publish(writer, plan, &receiver, output);
                 if published.is_err() {
-                    graph.cancel();
+                    graphs.cancel();
                 }
                 published
             });
-            let ran = self.session.borrow_mut().run(request, sink, &|event| {
-                let mut tracker = tracker.borrow_mut();
+            let tell = |told: Told| {
+                let mut tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+                let event = match told {
+                    Told::Found(facts) => {
+                        tracker.found(&facts);
+                        Event::Segment(facts)
+                    }
+                    Told::Run { number, event } => {
+                        if let Event::Progress { rungs } = &event {
+                            tracker.progress(number, rungs);
+                        }
+                        event
+                    }
+                };
                 match &event {
-                    Event::Progress { rungs } => tracker.progress(rungs),
                     Event::Segment(facts) => tracker.stored(&facts.rung, facts.index),
                     Event::Warning { text } => output.warning(text),
                     _ => {}
@@ -104,16 +124,17 @@ impl Making<'_> {
                 if !matches!(event, Event::Progress { .. }) {
                     let _publishing_failed = sender.send(event);
                 }
-            });
+            };
+            let ran = self.engine.run(session, runs, self.jobs, &tell);
             drop(sender);
             (ran, publishing.join())
         });
-        // Where publishing failed, the graph was stopped because of that.
+        // Where publishing failed, the graphs were stopped because of that.
         match published {
             Ok(published) => published?,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-        publisher.finish(&[ran?])
+        publisher.finish(&ran?)
     }
 }
 

@@ -245,8 +245,9 @@ impl HttpService for Connector {
                 message: element(&text, "Message"),
                 pause: wished_pause(&parts.headers),
             };
-            // A kind that `object_store` does not retry: we do.
-            Err(HttpError::new(HttpErrorKind::Unknown, answer))
+            // A kind that `object_store` does not retry, but for uploads in parts: for all others, we do.
+            let kind = if answer.is_passing() { HttpErrorKind::Interrupted } else { HttpErrorKind::Unknown };
+            Err(HttpError::new(kind, answer))
         })
     }
 }

@@ -12,6 +12,7 @@ mod retry;
 mod s3;
 mod sink;
 mod source;
+mod upload;
 
 use crate::config::{Config, StoreConfig};
 use s3::Bucket;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use transcode_core::sink::{DirSink, Sink};
+use transcode_core::sink::{DirSink, Sink, StreamSink};
 use transcode_core::source::{CacheOptions, CachedSource, FileSource, Source};
 use transcode_core::{Cancel, Error};
 use url::Url;
@@ -100,7 +101,14 @@ impl Stores {
     /// [`Error::Config`] for an address that cannot be or missing keys (usage), [`Error::Sink`] for a
     /// destination that refuses or does not answer (store).
     pub fn open_sink(&self, dest: &str, cancel: &Cancel) -> Result<Arc<dyn Sink>, Error> {
-        let config = &self.config.store;
+        Ok(self.open_stream_sink(dest, cancel)?)
+    }
+
+    /// The same, for objects that are written piece by piece.
+    ///
+    /// # Errors
+    /// As [`open_sink`](Self::open_sink).
+    pub fn open_stream_sink(&self, dest: &str, cancel: &Cancel) -> Result<Arc<dyn StreamSink>, Error> {
         match scheme(dest) {
             None if dest.is_empty() => Err(Error::Config {
                 what: "the destination".to_owned(),
@@ -108,14 +116,34 @@ impl Stores {
             }),
             None => Ok(Arc::new(DirSink::create(dest)?)),
             Some("file") => Ok(Arc::new(DirSink::create(file_path(dest)?)?)),
-            Some("s3") => {
-                let (bucket, prefix) = s3::address(dest)?;
-                let bucket = self.bucket(Side::Store, bucket, config)?;
-                let bound = config.retry_time.min(OPENING);
-                Ok(Arc::new(sink::S3Sink::open(Arc::clone(&self.runtime), bucket, prefix, bound, cancel)?))
-            }
+            Some("s3") => Ok(Arc::new(self.prefix(dest, cancel)?)),
             Some(other) => Err(unknown(other, "a directory, file:// and s3://")),
         }
+    }
+
+    /// The destination of a job that was run before, as it is: a directory is neither made nor probed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a directory that is not there (input), else as [`open_sink`](Self::open_sink).
+    pub fn open_job(&self, dest: &str, cancel: &Cancel) -> Result<Arc<dyn StreamSink>, Error> {
+        let path = match scheme(dest) {
+            None => PathBuf::from(dest),
+            Some("file") => file_path(dest)?,
+            Some(_) => return self.open_stream_sink(dest, cancel),
+        };
+        let open = DirSink::open(&path).map_err(|error| Error::Input {
+            uri: dest.to_owned(),
+            reason: format!("this is not the destination of a job ({error})"),
+        })?;
+        Ok(Arc::new(open))
+    }
+
+    fn prefix(&self, dest: &str, cancel: &Cancel) -> Result<sink::S3Sink, Error> {
+        let config = &self.config.store;
+        let (bucket, prefix) = s3::address(dest)?;
+        let bucket = self.bucket(Side::Store, bucket, config)?;
+        let bound = config.retry_time.min(OPENING);
+        Ok(sink::S3Sink::open(Arc::clone(&self.runtime), bucket, prefix, bound, cancel)?)
     }
 
     fn bucket(&self, side: Side, name: &str, config: &StoreConfig) -> Result<Arc<Bucket>, Error> {

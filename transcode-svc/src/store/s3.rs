@@ -48,6 +48,9 @@ pub(super) enum Once {
 pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) store: AmazonS3,
+    /// The same, trying again by itself: for uploads in parts, whose parts cannot be sent again
+    /// from outside.
+    pub(super) uploads: AmazonS3,
     pub(super) config: StoreConfig,
     once: AtomicU8,
 }
@@ -113,8 +116,16 @@ impl Bucket {
                 }
             }),
         };
-        let store = builder.build().map_err(|error| wrong(super::client::innermost(&error)))?;
-        Ok(Self { name: name.to_owned(), store, config: config.clone(), once: AtomicU8::new(0) })
+        let built = |builder: AmazonS3Builder| {
+            builder.build().map_err(|error| wrong(super::client::innermost(&error)))
+        };
+        let uploads = built(builder.clone().with_retry(RetryConfig {
+            max_retries: 1_000,
+            retry_timeout: config.retry_time,
+            backoff: BackoffConfig::default(),
+        }))?;
+        let store = built(builder)?;
+        Ok(Self { name: name.to_owned(), store, uploads, config: config.clone(), once: AtomicU8::new(0) })
     }
 
     /// Fetch the keys, where they have to be fetched, so that a machine without any says so.

@@ -10,10 +10,12 @@ use super::client::{Answer, Told};
 use super::retry::{Failure, GaveUp, persist};
 use super::s3::{Bucket, Once, failed, path, within};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use transcode_core::Cancel;
@@ -21,8 +23,8 @@ use transcode_core::sink::{Created, ObjectKind, Sink, SinkError, check_key};
 
 /// Objects under one prefix of a bucket.
 pub(super) struct S3Sink {
-    runtime: Arc<Runtime>,
-    bucket: Arc<Bucket>,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) bucket: Arc<Bucket>,
     /// Without slashes around it; may be empty.
     prefix: String,
 }
@@ -58,17 +60,17 @@ impl S3Sink {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
     }
 
-    fn path(&self, key: &str) -> Result<Path, SinkError> {
+    pub(super) fn path(&self, key: &str) -> Result<Path, SinkError> {
         check_key(key)?;
         let whole = self.key(key);
         path(&whole).map_err(|reason| SinkError::Refused { location: self.object(key), reason })
     }
 
-    fn object(&self, key: &str) -> String {
+    pub(super) fn object(&self, key: &str) -> String {
         format!("s3://{}/{}", self.bucket.name, self.key(key))
     }
 
-    fn try_for<T>(
+    pub(super) fn try_for<T>(
         &self,
         key: &str,
         action: &str,
@@ -80,7 +82,7 @@ impl S3Sink {
             .map_err(|error| self.lost(error, &object, action))
     }
 
-    fn lost(&self, error: GaveUp<Told>, location: &str, action: &str) -> SinkError {
+    pub(super) fn lost(&self, error: GaveUp<Told>, location: &str, action: &str) -> SinkError {
         let location = location.to_owned();
         match error {
             GaveUp::Cancelled => SinkError::Cancelled,
@@ -110,7 +112,7 @@ impl S3Sink {
         failed(within(silence, put).await?).map(drop)
     }
 
-    async fn get(&self, path: &Path, options: GetOptions) -> Result<Bytes, Failure<Told>> {
+    pub(super) async fn get(&self, path: &Path, options: GetOptions) -> Result<Bytes, Failure<Told>> {
         let silence = self.bucket.config.request_timeout;
         let found = failed(within(silence, self.bucket.store.get_opts(path, options)).await?)?;
         let silence = silence + Duration::from_millis(found.meta.size / 64);
@@ -118,7 +120,7 @@ impl S3Sink {
     }
 
     /// The size of an object, or `None` where it is missing or may not be known.
-    async fn head(&self, path: &Path) -> Result<Option<u64>, Failure<Told>> {
+    pub(super) async fn head(&self, path: &Path) -> Result<Option<u64>, Failure<Told>> {
         let head = GetOptions { head: true, ..GetOptions::default() };
         let silence = self.bucket.config.request_timeout;
         match failed(within(silence, self.bucket.store.get_opts(path, head)).await?) {
@@ -213,7 +215,7 @@ fn condition(answer: &Answer) -> Condition {
 /// Whether an object is not there as far as these keys can know: who may not list is told 403 instead
 /// of 404. A missing bucket and wrong keys are something else, whatever the status (versitygw answers
 /// 404 `XAdminUserNotFound` to an unknown access key).
-fn is_missing(answer: &Answer) -> bool {
+pub(super) fn is_missing(answer: &Answer) -> bool {
     match answer.status {
         404 => {
             matches!(answer.code.as_str(), "" | "NoSuchKey" | "NoSuchObject" | "NotFound" | "NoSuchVersion")
@@ -260,6 +262,33 @@ impl Sink for S3Sink {
     fn size_of(&self, key: &str, cancel: &Cancel) -> Result<Option<u64>, SinkError> {
         let path = self.path(key)?;
         self.try_for(key, "read there", cancel, async |_| self.head(&path).await)
+    }
+
+    fn list(&self, cancel: &Cancel) -> Result<Option<BTreeMap<String, u64>>, SinkError> {
+        let prefix = (!self.prefix.is_empty())
+            .then(|| path(&self.prefix))
+            .transpose()
+            .map_err(|reason| SinkError::Refused { location: self.location(), reason })?;
+        self.try_for("", "list it", cancel, async |_| {
+            let mut pages = self.bucket.store.list(prefix.as_ref());
+            let mut found = BTreeMap::new();
+            loop {
+                let silence = self.bucket.config.request_timeout;
+                let Some(object) = within(silence, pages.next()).await? else {
+                    return Ok(Some(found));
+                };
+                match failed(object) {
+                    Ok(meta) => {
+                        let whole = meta.location.as_ref();
+                        let key = whole.strip_prefix(&self.prefix).unwrap_or(whole).trim_start_matches('/');
+                        found.insert(key.to_owned(), meta.size);
+                    }
+                    // Keys that may GET and PUT only.
+                    Err(Failure::Final(Told::Answer(answer))) if is_missing(&answer) => return Ok(None),
+                    Err(failure) => return Err(failure),
+                }
+            }
+        })
     }
 
     fn remove(&self, key: &str, cancel: &Cancel) -> Result<(), SinkError> {

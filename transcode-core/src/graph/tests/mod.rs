@@ -1,5 +1,9 @@
 //! The graph, run for real on the clips of `tests/media`, and its traps one by one.
 
+mod closing;
+mod grid;
 mod ladder;
-mod support;
+mod pictures;
+pub(super) mod support;
+mod teardown;
 mod traps;

@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A file of `tests/media`, whole in memory.
-pub(super) struct Clip(pub(super) Vec<u8>);
+pub(in crate::graph) struct Clip(pub(in crate::graph) Vec<u8>);
 
 impl Clip {
-    pub(super) fn open(name: &str) -> Arc<Self> {
+    pub(in crate::graph) fn open(name: &str) -> Arc<Self> {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/media").join(name);
         Arc::new(Self(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))))
     }
@@ -43,9 +43,16 @@ impl Source for Clip {
 
 /// Objects in memory; may be made slow.
 #[derive(Default)]
-pub(super) struct Objects {
-    pub(super) stored: Mutex<BTreeMap<String, Vec<u8>>>,
-    pub(super) delay: Duration,
+pub(in crate::graph) struct Objects {
+    pub(in crate::graph) stored: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(in crate::graph) delay: Duration,
+}
+
+impl Objects {
+    /// Segments stored.
+    pub(in crate::graph) fn segments(&self) -> usize {
+        self.stored.lock().unwrap().keys().filter(|key| key.ends_with(".ts")).count()
+    }
 }
 
 impl Sink for Objects {
@@ -79,12 +86,12 @@ impl Sink for Objects {
     }
 }
 
-pub(super) fn rate(num: u32, den: u32) -> FrameRate {
+pub(in crate::graph) fn rate(num: u32, den: u32) -> FrameRate {
     FrameRate::new(num, den).unwrap()
 }
 
 /// A rung of the tests: small and quick.
-pub(super) fn rung(name: &str, size: (u32, u32), from: Option<&str>, gop: u32, audio: u64) -> Rung {
+pub(in crate::graph) fn rung(name: &str, size: (u32, u32), from: Option<&str>, gop: u32, audio: u64) -> Rung {
     Rung {
         name: name.into(),
         video: Some(VideoRung {
@@ -96,6 +103,7 @@ pub(super) fn rung(name: &str, size: (u32, u32), from: Option<&str>, gop: u32, a
             rate_control: RateControl::Abr,
             vbv: MediaTime::new(2, 1).unwrap(),
             gop,
+            threads: 1,
             preset: Preset::Superfast,
             tune: Tune::None,
             tuning: BTreeMap::new(),
@@ -110,7 +118,7 @@ pub(super) fn rung(name: &str, size: (u32, u32), from: Option<&str>, gop: u32, a
 }
 
 /// gopro-karma.mp4: 362 pictures at 30000/1001, stereo AAC.
-pub(super) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, start: MediaTime) -> Plan {
+pub(in crate::graph) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, start: MediaTime) -> Plan {
     let mut plan = Plan {
         version: PLAN_VERSION,
         source: SourceIdentity { uri: "memory:clip".into(), size: 4_134_647, version: None },
@@ -151,17 +159,47 @@ pub(super) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, start: Med
     plan
 }
 
-/// What came of one run.
-pub(super) struct Outcome {
-    pub(super) result: Result<ChunkReport, Error>,
-    pub(super) events: Vec<Event>,
+/// Six segments of one small rung.
+pub(in crate::graph) fn small() -> Plan {
+    karma(vec![rung("240p", (426, 240), None, 60, 64_000)], 360, 60, MediaTime::ZERO)
 }
 
-pub(super) fn run(plan: &Plan, chunk: &Chunk, source: Arc<dyn Source>, sink: Arc<dyn Sink>) -> Outcome {
+/// A clip made with ffmpeg out of one of ours, in memory.
+pub(in crate::graph) fn made(arguments: &[&str], extension: &str) -> Arc<Clip> {
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");
+    let file = ffmpeg(&[&["-i", clip], arguments].concat(), extension);
+    Arc::new(Clip(std::fs::read(file.path()).unwrap()))
+}
+
+/// What ffmpeg makes, as a file.
+pub(in crate::graph) fn ffmpeg(arguments: &[&str], extension: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(extension).tempfile().unwrap();
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-y"])
+        .args(arguments)
+        .arg(file.path())
+        .output()
+        .expect("ffmpeg is installed by scripts/setup");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    file
+}
+
+/// What came of one run.
+pub(in crate::graph) struct Outcome {
+    pub(in crate::graph) result: Result<ChunkReport, Error>,
+    pub(in crate::graph) events: Vec<Event>,
+}
+
+pub(in crate::graph) fn run(
+    plan: &Plan,
+    chunk: &Chunk,
+    source: Arc<dyn Source>,
+    sink: Arc<dyn Sink>,
+) -> Outcome {
     run_with(plan, chunk, source, sink, &Cancel::new(), Duration::from_secs(20))
 }
 
-pub(super) fn run_with(
+pub(in crate::graph) fn run_with(
     plan: &Plan,
     chunk: &Chunk,
     source: Arc<dyn Source>,
@@ -187,12 +225,12 @@ pub(super) fn run_with(
 }
 
 /// A chunk of some segments.
-pub(super) fn chunk(first: u32, end: u32) -> Chunk {
+pub(in crate::graph) fn chunk(first: u32, end: u32) -> Chunk {
     Chunk { index: 0, first: SegmentIndex(first), end: SegmentIndex(end) }
 }
 
 /// Write one rendition's segments as one file, and what `ffprobe`/`ffmpeg` say of it.
-pub(super) fn join(objects: &Objects, rung: &str) -> tempfile::NamedTempFile {
+pub(in crate::graph) fn join(objects: &Objects, rung: &str) -> tempfile::NamedTempFile {
     let file = tempfile::Builder::new().suffix(".ts").tempfile().unwrap();
     let mut bytes = Vec::new();
     for (key, object) in objects.stored.lock().unwrap().iter() {
@@ -205,7 +243,7 @@ pub(super) fn join(objects: &Objects, rung: &str) -> tempfile::NamedTempFile {
 }
 
 /// `ffmpeg -xerror` reads all of it without a word.
-pub(super) fn reads_cleanly(path: &std::path::Path) {
+pub(in crate::graph) fn reads_cleanly(path: &std::path::Path) {
     let output = std::process::Command::new("ffmpeg")
         .args(["-v", "error", "-xerror", "-i"])
         .arg(path)

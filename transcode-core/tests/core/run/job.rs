@@ -35,7 +35,7 @@ fn a_clip_becomes_a_ladder_that_players_read() {
     let plan = karma(file().identity());
     let (events, report) = run(&plan, sink.clone());
 
-    assert!(matches!(&events[0], JobEvent::Planned { chunk, resumed: false } if *chunk == plan.whole()));
+    assert!(matches!(&events[0], JobEvent::Planned { runs, resumed: false } if *runs == [plan.whole()]));
     let count = |wanted: fn(&JobEvent) -> bool| events.iter().filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, JobEvent::Segment(_))), 14);
     assert_eq!(count(|event| matches!(event, JobEvent::Thumbnail { .. })), 1);

@@ -16,7 +16,7 @@ fn attempt(plan: &Plan, sink: &Arc<dyn Sink>, overwrite: bool) -> Result<JobRepo
         Opened::Fresh(publisher) | Opened::Resume(publisher) => publisher,
         Opened::Finished(report) => return Ok(*report),
     };
-    let report = perfect(plan, publisher.missing().first.0, plan.timeline.slots);
+    let report = perfect(plan, publisher.missing()[0].first.0, plan.timeline.slots);
     play(plan, &report, &**sink, |event| publisher.on_event(event))?;
     publisher.finish(&[report])
 }
@@ -41,14 +41,17 @@ fn playlists_grow_with_the_segments_and_end_as_vod() {
     publisher.on_event(&facts(0, 0)).unwrap();
     assert_eq!(text("master.m3u8"), None, "180p has no segment yet");
     publisher.on_event(&facts(0, 2)).unwrap();
-    assert!(!text("360p/playlist.m3u8").unwrap().contains("00002.ts"), "00001.ts is not stored yet");
     publisher.on_event(&facts(1, 0)).unwrap();
     assert!(text("master.m3u8").is_some());
+    for rung in ["360p", "180p"] {
+        let growing = text(&format!("{rung}/playlist.m3u8")).unwrap();
+        assert!(growing.contains("00000.ts") && growing.contains("EVENT") && !growing.contains("ENDLIST"));
+        assert!(!growing.contains("00002.ts"), "00001.ts is not stored yet");
+    }
     publisher.on_event(&facts(0, 1)).unwrap();
-    let growing = text("360p/playlist.m3u8").unwrap();
-    assert!(growing.contains("00002.ts") && growing.contains("EVENT") && !growing.contains("ENDLIST"));
-    assert!(!text("180p/playlist.m3u8").unwrap().contains("00001.ts"));
+    assert!(!text("360p/playlist.m3u8").unwrap().contains("00001.ts"), "180p does not have it yet");
     publisher.on_event(&facts(1, 1)).unwrap();
+    assert!(text("360p/playlist.m3u8").unwrap().contains("00001.ts"), "all rungs grow together");
     publisher.on_event(&facts(1, 2)).unwrap();
     let first_master = text("master.m3u8").unwrap();
     let done = publisher.finish(&[report]).unwrap();
@@ -159,7 +162,7 @@ fn what_is_stored_is_not_made_again() {
     else {
         panic!("two segments are there")
     };
-    assert_eq!(publisher.missing().first, SegmentIndex(1));
+    assert_eq!(publisher.missing()[0].first, SegmentIndex(1));
     drop(publisher);
     let report = attempt(&plan, &memory(&store), false).unwrap();
     assert_eq!(report.resumed_at, SegmentIndex(1));
@@ -207,7 +210,7 @@ fn a_finished_job_with_a_lost_or_cut_segment_is_made_whole() {
         else {
             panic!("a segment is missing")
         };
-        assert_eq!(publisher.missing().first, SegmentIndex(1));
+        assert_eq!(publisher.missing()[0].first, SegmentIndex(1));
         consistent(&plan, &store);
         store.remove("180p/00001.ts", &cancel).unwrap();
         attempt(&plan, &memory(&store), false).unwrap();
@@ -225,8 +228,9 @@ fn a_store_that_tells_no_sizes_is_taken_at_its_playlists_word() {
     let silent: Arc<dyn Sink> = Arc::new(Breaks { tells: false, ..Breaks::never(store.clone()) });
     let report = attempt(&plan, &silent, false).unwrap();
     assert_eq!(report.resumed_at, SegmentIndex(1));
-    assert_eq!(report.rungs[0].segments[0].bytes, None);
-    assert!(report.warnings.iter().any(|text| text.contains("sizes of 2 segments")), "{:?}", report.warnings);
+    let first = &report.rungs[0].segments[0];
+    assert_eq!(first.bytes, Some(bytes("360p", 0).len() as u64), "its playlist says it");
+    assert_eq!((report.warnings.as_slice(), first.origin), (&[][..], Origin::Resumed));
     let again = Publisher::open(plan, silent, false, &Cancel::new()).unwrap();
     assert!(matches!(again, Opened::Finished(_)));
 }
@@ -326,7 +330,7 @@ fn the_preview_picture_is_made_again_where_a_crash_lost_it() {
     let broken: Arc<dyn Sink> = Arc::new(Breaks::after(store.clone(), 12));
     attempt(&plan, &broken, false).unwrap_err();
     let missing = || match Publisher::open(plan.clone(), memory(&store), false, &Cancel::new()).unwrap() {
-        Opened::Resume(publisher) => publisher.missing().first.0,
+        Opened::Resume(publisher) => publisher.missing()[0].first.0,
         _ => panic!("a part is there"),
     };
     assert_eq!(missing(), 1, "the segment that the picture is taken from");

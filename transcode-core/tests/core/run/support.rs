@@ -25,6 +25,7 @@ fn rung(name: &str, size: (u32, u32), audio: u64) -> Rung {
         rate_control: RateControl::Abr,
         vbv: seconds(2, 1),
         gop: 60,
+        threads: 1,
         preset: Preset::Ultrafast,
         tune: Tune::None,
         tuning: BTreeMap::new(),
@@ -104,7 +105,8 @@ pub(crate) fn perfect(plan: &Plan, first: u32, end: u64) -> ChunkReport {
                     // As read from 90 kHz time stamps: rounded.
                     audio_start: Some(seconds(packets.time_of(from).ticks(90_000), 90_000)),
                     duration: timeline.rate.time_of(last - slots.start),
-                    crc32: index,
+                    crc32: transcode_core::segment::crc32(&bytes(&rung.name, index)),
+                    parameter_sets: has_video.then_some(7),
                     adopted: false,
                 }
             })

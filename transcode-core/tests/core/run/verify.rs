@@ -35,6 +35,7 @@ fn several_chunks_and_what_was_there_make_one_job() {
                 duration: plan.timeline.length(SegmentIndex(0)),
                 bytes: Some(9),
                 crc32: None,
+                parameter_sets: None,
                 origin: Origin::Resumed,
             };
             (rung.name.clone(), vec![row])

@@ -15,6 +15,11 @@ const BAR: &str = "{prefix:>10} [{bar:40.cyan/blue}] {msg}";
 /// The bars that are drawn, if any; the log must not write into them.
 static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
 
+/// All bars of this process, so that the log stays out of their way.
+pub(super) fn all() -> MultiProgress {
+    DRAWN.get_or_init(MultiProgress::new).clone()
+}
+
 /// Where the log goes: stderr, with the bars out of the way for a moment.
 pub(crate) struct StderrBesideBars;
 
@@ -41,8 +46,7 @@ pub(crate) struct Bars {
 impl Bars {
     /// Bars on stderr; nothing is drawn yet.
     pub(crate) fn new() -> Self {
-        let all = DRAWN.get_or_init(MultiProgress::new).clone();
-        Self { all, rungs: Mutex::default() }
+        Self { all: all(), rungs: Mutex::default() }
     }
 
     fn clear(&self) {
@@ -64,8 +68,10 @@ impl Drop for Bars {
 
 impl Output for Bars {
     fn planned(&self, start: &Start<'_>) {
-        let Some(missing) = start.missing else { return };
-        for line in opening(start, missing.first.0) {
+        if start.missing.is_empty() {
+            return;
+        }
+        for line in opening(start) {
             let _unseen = self.all.println(line);
         }
         let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());

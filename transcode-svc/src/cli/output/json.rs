@@ -6,11 +6,12 @@
 //!
 //! | event | fields |
 //! |---|---|
-//! | `planned` | `destination`, `source`, `profile`, `duration` (s), `segments`, `missing` (`{first, end}` or null), `rungs` (`{name, width, height, frame_rate, video, audio}`), `notes` |
+//! | `planned` | `destination`, `source`, `profile`, `duration` (s), `segments`, `missing` (`{first, end}` or null), `runs` (of segments to make, each `{first, end}`), `jobs` (graphs side by side), `rungs` (`{name, width, height, frame_rate, video, audio}`), `notes` |
 //! | `progress` | `elapsed`, `encoded`, `wanted`, `duration`, `eta` (s), `speed`, `rungs` (`{rung, encoded, playable, segments}`); about once a second |
 //! | `segment` | `key`, `rung`, `index`, `bytes`, `duration`, and what else was counted of it |
 //! | `warning` | `text` |
 //! | `done` | `destination`, `master`, `found_finished`, `elapsed` (s), `speed`, `bytes`, `report` (as `report.json`) |
+//! | `packaged` | of `package`: a finished MP4, as [`Packaged`](transcode_core::package::Packaged) has it |
 //! | `failed` | `exit_code`, `kind`, `message`, `chain` (the error and its causes) |
 
 use super::super::exit;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use transcode_core::Error;
 use transcode_core::event::SegmentFacts;
+use transcode_core::plan::Chunk;
 
 /// Seconds between two `progress` objects, at least.
 const EVERY: f64 = 1.0;
@@ -42,12 +44,12 @@ pub(crate) fn failed(error: &Error) {
     }));
 }
 
-fn write(object: &Value) {
+pub(super) fn write(object: &Value) {
     to_stdout(&format!("{object}\n"));
 }
 
 /// `{"event": name, …}` with the fields of `data`.
-fn event(name: &str, data: &impl Serialize) {
+pub(super) fn event(name: &str, data: &impl Serialize) {
     let mut object =
         serde_json::to_value(data).unwrap_or_else(|error| json!({ "unwritable": error.to_string() }));
     if let Value::Object(fields) = &mut object {
@@ -69,6 +71,8 @@ impl Output for Json {
                 "audio": rung.audio.as_ref().map(|audio| audio.bitrate.bits_per_second()),
             })
         });
+        // Nobody knows where an open end is.
+        let end = |run: &Chunk| Some(run.end).filter(|_| !plan.timeline.open_ended);
         write(&json!({
             "event": "planned",
             "destination": start.destination,
@@ -76,10 +80,13 @@ impl Output for Json {
             "profile": plan.profile,
             "duration": plan.timeline.expected_duration().map(|duration| duration.as_secs_f64()),
             "segments": plan.timeline.expected_segments(),
-            "missing": start.missing.map(|chunk| {
-                let end = Some(chunk.end).filter(|_| !plan.timeline.open_ended);
-                json!({ "first": chunk.first, "end": end })
+            "missing": start.missing.first().zip(start.missing.last()).map(|(first, last)| {
+                json!({ "first": first.first, "end": end(last) })
             }),
+            "runs": start.missing.iter().map(|run| {
+                json!({ "first": run.first, "end": end(run) })
+            }).collect::<Vec<_>>(),
+            "jobs": start.jobs,
             "rungs": rungs.collect::<Vec<_>>(),
             "notes": plan.report.notes,
         }));

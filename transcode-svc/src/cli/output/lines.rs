@@ -26,8 +26,8 @@ fn is_due(last: Option<(f64, f64)>, elapsed: f64, percent: Option<f64>) -> bool 
 
 impl Output for Lines {
     fn planned(&self, start: &Start<'_>) {
-        if let Some(missing) = start.missing {
-            opening(start, missing.first.0).iter().for_each(|line| log::info!("{line}"));
+        if !start.missing.is_empty() {
+            opening(start).iter().for_each(|line| log::info!("{line}"));
         }
     }
 
@@ -58,7 +58,7 @@ impl Output for Lines {
 }
 
 /// The first lines: what is made, where to, what of it is there already, and what is not as asked for.
-pub(super) fn opening(start: &Start<'_>, there: u32) -> Vec<String> {
+pub(super) fn opening(start: &Start<'_>) -> Vec<String> {
     let plan = start.plan;
     let rungs: Vec<&str> = plan.rungs.iter().map(|rung| rung.name.as_str()).collect();
     let timeline = &plan.timeline;
@@ -67,9 +67,21 @@ pub(super) fn opening(start: &Start<'_>, there: u32) -> Vec<String> {
         (Some(length), Some(count)) => format!("{} in {count} segments", clock(length.as_secs_f64())),
         _ => "a source that does not tell its length".to_owned(),
     };
-    let resumed = if there == 0 { String::new() } else { format!("; the first {there} are there already") };
+    let first = start.missing.first().map_or(0, |run| run.first.0);
+    let missing: usize = start.missing.iter().map(|run| run.segments().len()).sum();
+    let behind = timeline.segment_count().saturating_sub(first) as usize;
+    let resumed = match (first, behind > missing) {
+        (0, false) => String::new(),
+        (_, false) => format!("; the first {first} are there already"),
+        (_, true) => format!("; {missing} are missing there, the first of them is {first}"),
+    };
+    let side_by_side =
+        if start.jobs > 1 { format!(", {} graphs side by side", start.jobs) } else { String::new() };
     let rungs = rungs.join(", ");
-    let first = format!("{}: {rungs} of {length}, profile {}{resumed}", start.destination, plan.profile);
+    let first = format!(
+        "{}: {rungs} of {length}, profile {}{side_by_side}{resumed}",
+        start.destination, plan.profile
+    );
     let notes = plan.report.notes.iter().filter(|note| note.reason != Reason::Kept);
     std::iter::once(first).chain(notes.map(ToString::to_string)).collect()
 }

@@ -7,19 +7,21 @@
 mod bars;
 mod json;
 mod lines;
+mod packaging;
 mod tracker;
 
 pub(super) use bars::Bars;
 pub(super) use bars::StderrBesideBars;
 pub(super) use json::{Json, failed};
 pub(super) use lines::Lines;
+pub(super) use packaging::Packaging;
 pub(super) use tracker::{Snapshot, Tracker};
 
 use std::io::{self, Write};
 use std::time::Duration;
 use transcode_core::event::SegmentFacts;
 use transcode_core::plan::{Chunk, Plan, Reason};
-use transcode_core::run::JobReport;
+use transcode_core::run::{JobReport, Origin};
 
 /// A way to show a run; called from two threads.
 pub(super) trait Output: Sync {
@@ -41,8 +43,10 @@ pub(super) struct Start<'a> {
     pub(super) destination: &'a str,
     /// Of what, in what way.
     pub(super) plan: &'a Plan,
-    /// What is missing there; absent where all is there.
-    pub(super) missing: Option<&'a Chunk>,
+    /// The runs of segments that are missing there, in order; none where all is there.
+    pub(super) missing: &'a [Chunk],
+    /// Graphs side by side.
+    pub(super) jobs: usize,
 }
 
 /// A finished job.
@@ -71,7 +75,7 @@ impl End<'_> {
     /// Seconds of output made in this run, over seconds of wall time; `None` where nothing was made.
     fn speed(&self) -> Option<f64> {
         let made = self.report.rungs.iter().map(|rung| {
-            let own = rung.segments.iter().filter(|segment| segment.index >= self.report.resumed_at);
+            let own = rung.segments.iter().filter(|segment| segment.origin == Origin::Made);
             own.map(|segment| segment.duration.as_secs_f64()).sum::<f64>()
         });
         let made = made.fold(0.0, f64::max);

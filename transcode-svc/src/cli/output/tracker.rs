@@ -2,18 +2,18 @@
 //!
 //! Pure but for the elapsed time that it is given. Slots are the plan's; seconds are for showing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use transcode_core::event::RungProgress;
+use transcode_core::event::{RungProgress, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan};
 use transcode_core::units::SegmentIndex;
 
-/// Gathers the events of one run.
+/// Gathers the events of all runs of a job.
 pub(crate) struct Tracker {
     rungs: Vec<Rung>,
-    /// The run's first slot.
-    first_slot: u64,
-    /// Slots of the run and of the whole timeline, as far as the source's length is known.
+    /// Slots that were there before.
+    there: u64,
+    /// Slots to be made, and of the whole timeline, as far as the source's length is known.
     slots: Option<u64>,
     all: Option<u64>,
     /// Segments of the whole timeline, as far as the source's length is known.
@@ -24,15 +24,23 @@ pub(crate) struct Tracker {
 
 struct Rung {
     name: String,
-    /// Slots encoded in this run.
-    encoded: u64,
+    /// Slots encoded, by run.
+    encoded: BTreeMap<usize, u64>,
+    /// Slots that somebody else made meanwhile.
+    found: u64,
     /// Segments from the timeline's beginning without a gap.
     playable: u32,
     /// Segments that are stored beyond a gap.
     ahead: BTreeSet<u32>,
 }
 
-/// How far a run is.
+impl Rung {
+    fn done(&self) -> u64 {
+        self.encoded.values().sum::<u64>() + self.found
+    }
+}
+
+/// How far a job is.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub(crate) struct Snapshot {
     /// Wall time since the run began, in seconds.
@@ -65,34 +73,52 @@ pub(crate) struct RungSnapshot {
 }
 
 impl Tracker {
-    /// For a run of `chunk`; what lies before it is there.
-    pub(crate) fn new(plan: &Plan, chunk: &Chunk) -> Self {
+    /// For these runs, in order; what lies outside of them is there.
+    pub(crate) fn new(plan: &Plan, runs: &[Chunk]) -> Self {
         let timeline = &plan.timeline;
-        let first_slot = timeline.slots_of(chunk.first).start;
-        let end = timeline.slots_of(SegmentIndex(chunk.end.0.saturating_sub(1))).end;
         let all = timeline.expected_slots();
+        let slots_of = |run: &Chunk| {
+            let first = timeline.slots_of(run.first).start;
+            let end = timeline.slots_of(SegmentIndex(run.end.0.saturating_sub(1))).end;
+            end.min(all.unwrap_or(u64::MAX)).saturating_sub(first)
+        };
+        let first = runs.first().map_or(0, |run| run.first.0);
+        let end = timeline.expected_segments().unwrap_or(first);
+        let missing = |index: &u32| runs.iter().any(|run| run.segments().contains(index));
+        let ahead: BTreeSet<u32> = (first..end).filter(|index| !missing(index)).collect();
         let rung = |name: &String| Rung {
             name: name.clone(),
-            encoded: 0,
-            playable: chunk.first.0,
-            ahead: BTreeSet::new(),
+            encoded: BTreeMap::new(),
+            found: 0,
+            playable: first,
+            ahead: ahead.clone(),
         };
+        let slots = all.map(|_| runs.iter().map(slots_of).sum::<u64>());
+        let first_slot = timeline.slots_of(SegmentIndex(first)).start;
         Self {
             rungs: plan.rungs.iter().map(|planned| rung(&planned.name)).collect(),
-            first_slot,
-            slots: all.map(|all| end.min(all).saturating_sub(first_slot)),
+            there: all.zip(slots).map_or(first_slot, |(all, slots)| all.saturating_sub(slots)),
+            slots,
             all,
             segments: timeline.expected_segments(),
             slot: timeline.rate.time_of(1).as_secs_f64(),
         }
     }
 
-    /// What the encoders count.
-    pub(crate) fn progress(&mut self, news: &[RungProgress]) {
+    /// What the encoders of a run count.
+    pub(crate) fn progress(&mut self, run: usize, news: &[RungProgress]) {
         for told in news {
             if let Some(rung) = self.rungs.iter_mut().find(|rung| rung.name == told.rung) {
-                rung.encoded = rung.encoded.max(told.encoded);
+                let encoded = rung.encoded.entry(run).or_default();
+                *encoded = told.encoded.max(*encoded);
             }
+        }
+    }
+
+    /// A segment that was to be made, and that somebody else has made meanwhile.
+    pub(crate) fn found(&mut self, facts: &SegmentFacts) {
+        if let Some(rung) = self.rungs.iter_mut().find(|rung| rung.name == facts.rung) {
+            rung.found += if facts.pictures > 0 { facts.pictures } else { facts.audio_packets };
         }
     }
 
@@ -109,13 +135,13 @@ impl Tracker {
     pub(crate) fn snapshot(&self, elapsed: Duration) -> Snapshot {
         let elapsed = elapsed.as_secs_f64();
         let seconds = |slots: u64| slots as f64 * self.slot;
-        let bounded = |rung: &Rung| rung.encoded.min(self.slots.unwrap_or(u64::MAX));
+        let bounded = |rung: &Rung| rung.done().min(self.slots.unwrap_or(u64::MAX));
         let encoded = seconds(self.rungs.iter().map(bounded).min().unwrap_or(0));
         let wanted = self.slots.map(seconds);
         let speed = if elapsed > 0.0 { encoded / elapsed } else { 0.0 };
         let rungs = self.rungs.iter().map(|rung| RungSnapshot {
             rung: rung.name.clone(),
-            encoded: seconds(self.first_slot + bounded(rung)),
+            encoded: seconds(self.there + bounded(rung)),
             playable: rung.playable,
             segments: self.segments,
         });
@@ -158,11 +184,16 @@ mod tests {
 
     /// 10 segments of 24 slots at 24 a second; the first four are there.
     fn tracker() -> Tracker {
-        let rung =
-            |name: &str| Rung { name: name.to_owned(), encoded: 0, playable: 4, ahead: BTreeSet::new() };
+        let rung = |name: &str| Rung {
+            name: name.to_owned(),
+            encoded: BTreeMap::new(),
+            found: 0,
+            playable: 4,
+            ahead: BTreeSet::new(),
+        };
         let rungs = vec![rung("720p"), rung("360p")];
         let (slots, all) = (Some(144), Some(240));
-        Tracker { rungs, first_slot: 96, slots, all, segments: Some(10), slot: 1.0 / 24.0 }
+        Tracker { rungs, there: 96, slots, all, segments: Some(10), slot: 1.0 / 24.0 }
     }
 
     fn told(rung: &str, encoded: u64) -> RungProgress {
@@ -173,7 +204,8 @@ mod tests {
     fn speed_and_rest_follow_the_slowest_rung() {
         let mut tracker = tracker();
         assert_eq!(tracker.snapshot(Duration::from_secs(1)).eta, None, "no speed yet");
-        tracker.progress(&[told("720p", 48), told("360p", 96)]);
+        tracker.progress(0, &[told("720p", 40), told("360p", 80)]);
+        tracker.progress(1, &[told("720p", 8), told("360p", 16)]);
         let snapshot = tracker.snapshot(Duration::from_secs(1));
         assert!((snapshot.speed - 2.0).abs() < 1e-9, "{snapshot:?}");
         assert!(snapshot.eta.is_some_and(|eta| (eta - 2.0).abs() < 1e-9), "{snapshot:?}");
@@ -195,7 +227,7 @@ mod tests {
     #[test]
     fn a_source_without_a_length_has_no_percentage_and_no_rest() {
         let mut tracker = Tracker { slots: None, all: None, segments: None, ..tracker() };
-        tracker.progress(&[told("720p", 480), told("360p", 480)]);
+        tracker.progress(0, &[told("720p", 480), told("360p", 480)]);
         tracker.stored("720p", SegmentIndex(4));
         let snapshot = tracker.snapshot(Duration::from_secs(2));
         assert!((snapshot.speed - 10.0).abs() < 1e-9, "{snapshot:?}");

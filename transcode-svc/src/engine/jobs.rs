@@ -1,0 +1,118 @@
+//! How many graphs side by side are worth it on this machine.
+//!
+//! One graph keeps several cores busy by itself: a thread or more for each rung's encoder, and about
+//! one for decoding and scaling. More graphs pay where cores are left over, and cost memory: each has
+//! its own decoder, look-ahead and pictures on their way. Bytes; cores are those of the cgroup.
+
+use transcode_core::plan::Plan;
+
+/// What a graph needs whatever it makes: the program, its libraries, the source's blocks.
+const BASE: u64 = 120 << 20;
+
+/// Bytes a pixel of all rungs: 1.5 a picture, and some 93 pictures in the decoder, queues, look-ahead
+/// and reference lists. Measured with `abr`: 3.6 megapixels in 600 MB (docs/performance.md).
+const PER_PIXEL: u64 = 140;
+
+/// What there is to work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// Cores that this process may use.
+    pub cores: u64,
+    /// Memory that can be had without swapping, in bytes; absent where the system does not tell.
+    pub memory: Option<u64>,
+}
+
+impl Machine {
+    /// This one, as it is now.
+    pub fn here() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+        let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+        let memory = free.map(|free| cgroup_left().map_or(free, |left| left.min(free)));
+        Self { cores, memory }
+    }
+}
+
+/// `MemAvailable` of proc(5).
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+/// What the cgroup's bound (version 2) leaves.
+fn cgroup_left() -> Option<u64> {
+    let number = |name: &str| {
+        std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok()
+    };
+    Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+}
+
+/// Graphs side by side, and why not as many as `asked` (a number that a person gave).
+///
+/// Never more than there are `runs`, never fewer than one.
+pub fn jobs(plan: &Plan, runs: usize, asked: Option<u32>, machine: Machine) -> (usize, Option<String>) {
+    let videos = || plan.rungs.iter().filter_map(|rung| rung.video.as_ref());
+    let busy: u64 = videos().map(|video| u64::from(video.threads)).sum::<u64>() + 1;
+    let pixels: u64 =
+        videos().map(|video| u64::from(video.size.width()) * u64::from(video.size.height())).sum();
+    let graph = BASE + PER_PIXEL * pixels;
+    let fit = machine.memory.map_or(u64::MAX, |memory| memory / 5 * 4 / graph).max(1);
+    let wanted = asked.map_or(machine.cores / busy, u64::from).max(1);
+    let jobs = usize::try_from(wanted.min(fit)).unwrap_or(usize::MAX).min(runs.max(1));
+    let memory = machine.memory.unwrap_or(0) >> 20;
+    let why = asked.is_some_and(|asked| u64::from(asked) > fit).then(|| {
+        format!(
+            "--jobs {wanted}: one graph needs some {} MB, {memory} MB are free; {fit} are run",
+            graph >> 20
+        )
+    });
+    (jobs, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transcode_core::media::MediaInfo;
+    use transcode_core::platform::Platform;
+    use transcode_core::spec::{JobSpec, Profile};
+
+    fn plan(profile: &str) -> Plan {
+        let info: MediaInfo = serde_json::from_str(include_str!(
+            "../../../transcode-core/tests/golden/media/film-1080p24.json"
+        ))
+        .expect("a description");
+        let spec = JobSpec::new(Profile::builtin(profile).expect("a profile"));
+        transcode_core::plan::plan(&info, &spec, &Platform::builtin("software").expect("a platform"))
+            .expect("a plan")
+    }
+
+    const fn machine(cores: u64, memory: u64) -> Machine {
+        Machine { cores, memory: Some(memory << 30) }
+    }
+
+    #[test]
+    fn a_machine_is_filled_and_not_more() {
+        let abr = plan("abr");
+        let auto = |cores, memory| jobs(&abr, 50, None, machine(cores, memory)).0;
+        assert_eq!([auto(1, 64), auto(2, 64), auto(6, 64), auto(16, 64), auto(64, 64)], [1, 1, 1, 2, 10]);
+        assert_eq!(auto(64, 2), 2, "memory is the bound");
+        assert_eq!(auto(64, 0), 1);
+        assert_eq!(jobs(&plan("match"), 50, None, machine(16, 64)).0, 5);
+        assert_eq!(jobs(&abr, 3, None, machine(64, 64)).0, 3, "no more than there are runs");
+    }
+
+    #[test]
+    fn a_number_that_was_asked_for_is_kept_as_far_as_memory_allows() {
+        let abr = plan("abr");
+        assert_eq!(jobs(&abr, 50, Some(4), machine(2, 64)), (4, None));
+        let (count, why) = jobs(&abr, 50, Some(8), machine(2, 2));
+        assert_eq!(count, 2);
+        assert!(why.is_some_and(|why| why.contains("--jobs 8") && why.contains("2 are run")));
+    }
+
+    #[test]
+    fn free_memory_is_read_from_what_linux_tells() {
+        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        assert_eq!(available("MemTotal: 9 kB\n"), None);
+        assert!(Machine::here().cores > 0);
+    }
+}
