@@ -6,13 +6,13 @@ use std::sync::Arc;
 use transcode_core::event::{ChunkReport, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan, plan};
 use transcode_core::platform::Platform;
-use transcode_core::playlist::{self, State};
+use transcode_core::playlist::{self, Entry, State};
 use transcode_core::run::{ChunkRequest, run};
 use transcode_core::segment::Inspected;
 use transcode_core::sink::{MemorySink, Sink};
 use transcode_core::source::{FileSource, Source};
 use transcode_core::spec::{JobSpec, Profile};
-use transcode_core::units::{MediaTime, SegmentIndex};
+use transcode_core::units::SegmentIndex;
 use transcode_core::{Cancel, probe};
 
 /// One small rung at the source's size, in segments of a second.
@@ -130,7 +130,7 @@ impl Made {
     pub(crate) fn folder(&self, rung: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let facts = self.facts(rung);
-        let durations: Vec<MediaTime> = facts.iter().map(|facts| facts.duration).collect();
+        let durations: Vec<Entry> = facts.iter().map(|facts| facts.duration.into()).collect();
         let list = folder.path().join(self.plan.playlist_key(rung));
         std::fs::create_dir_all(list.parent().unwrap()).unwrap();
         std::fs::write(&list, playlist::media(&self.plan, rung, &durations, State::Vod)).unwrap();
@@ -150,8 +150,25 @@ impl Made {
         let grey = bytes_of(
             "ffmpeg",
             &[
-                "-v", "error", "-xerror", "-nostdin", "-i", list, "-map", "0:v", "-vsync", "passthrough",
-                "-f", "rawvideo", "-pix_fmt", "gray", "-", "-map", "0:a?", "-f", "f32le",
+                "-v",
+                "error",
+                "-xerror",
+                "-nostdin",
+                "-i",
+                list,
+                "-map",
+                "0:v",
+                "-vsync",
+                "passthrough",
+                "-f",
+                "rawvideo",
+                "-pix_fmt",
+                "gray",
+                "-",
+                "-map",
+                "0:a?",
+                "-f",
+                "f32le",
                 sound.to_str().unwrap(),
             ],
         );
