@@ -7,13 +7,15 @@
 //! ```
 
 use super::audio_gate::{self, AAC_FRAME, AtItsEnd, AudioGate, position_time};
+use super::clock::{Clock, clock};
 use super::closing::{self, Boundaries};
 use super::colours;
 use super::encoder;
 use super::fragments::{Discard, RungOutput};
+use super::grid;
 use super::init::make;
 use super::scaler::Scaler;
-use super::video_gate::{self, VideoGate, clock};
+use super::video_gate::{self, VideoGate};
 use crate::error::Error;
 use crate::media::Rotation;
 use crate::plan::{AudioInput, AudioRung, Chunk, Plan, Rung, VideoInput, VideoRung};
@@ -121,6 +123,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
         let gate = VideoGate::make(video_gate::Settings {
             rate: plan.timeline.rate,
             start: plan.timeline.start,
+            clock: Clock::of(plan.input.container),
             slots: slots.clone(),
             wait_for_seek,
             need_earlier,
@@ -138,6 +141,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
             rate: format.sample_rate,
             channels: format.channels,
             start: plan.timeline.start,
+            clock: Clock::of(plan.input.container),
             samples: run.samples.clone(),
             wait_for_seek,
             at_its_end: if plan.timeline.open_ended {
@@ -366,6 +370,9 @@ impl Builder<'_> {
             let element = self.add(element, &format!("{INPUT}audio-decode"))?;
             encoder::set_all(self.platform, &element, &decoder.properties)?;
             drop_priming(&element)?;
+            if grid::is_rounded(self.plan.input.container, &input.codec) {
+                grid::unround(&element, input);
+            }
             chain.push(element);
         }
         let side = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);

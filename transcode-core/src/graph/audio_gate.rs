@@ -5,8 +5,9 @@
 //! Late, missing or short audio becomes silence, so that the muxer behind never waits for a track
 //! that has nothing to say. The decisions are [`Samples`]'; this file only moves bytes.
 
+use super::clock::{Clock, clock};
 use super::samples::{Piece, Samples};
-use super::video_gate::{clock, signed_nanos};
+
 use crate::event::ChunkReport;
 use crate::units::MediaTime;
 use gstreamer as gst;
@@ -21,6 +22,11 @@ pub(super) const AAC_FRAME: u64 = 1_024;
 /// Frames sent on in one buffer: 8 × 21 ms keeps the number of pushes small.
 const FRAMES_A_BUFFER: u64 = 8;
 
+/// Stamps are whole nanoseconds, some rounded up and some down: one that lies right between two
+/// samples must not be the one here and the other there. This is more than the rounding, and less than
+/// a hundredth of a sample.
+const UNDECIDED: i64 = 100;
+
 /// What a gate is made for.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -28,6 +34,8 @@ pub(super) struct Settings {
     pub(super) channels: u32,
     /// Stream time of position 0.
     pub(super) start: MediaTime,
+    /// How samples are stamped.
+    pub(super) clock: Clock,
     /// Positions to send on; whole AAC frames.
     pub(super) samples: std::ops::Range<u64>,
     /// A seek has to come before any sample counts.
@@ -184,10 +192,10 @@ mod imp {
                 if state.ended {
                     return Err(gst::FlowError::Eos);
                 }
-                let position =
-                    buffer.pts().and_then(|pts| state.segment.to_stream_time_full(pts)).map(|time| {
-                        (MediaTime::from_nanos(signed_nanos(time)) - settings.start).ticks(settings.rate)
-                    });
+                let position = buffer.pts().map(|pts| {
+                    let time = settings.clock.time(&state.segment, pts);
+                    (time - settings.start + MediaTime::from_nanos(UNDECIDED)).ticks(settings.rate)
+                });
                 let pieces = state.samples.buffer(position, map.len() / self.frame_bytes());
                 self.take(state, &pieces, &map)?;
                 if state.samples.is_full() { self.end(state) } else { Ok(gst::FlowSuccess::Ok) }

@@ -13,7 +13,7 @@
 //! track is cut by its time stamps, at the same time as ever: a mark has the key frame's, to the
 //! nanosecond. Clock: the pad's, turned into running time for the splitter.
 
-use super::video_gate::clock;
+use super::clock::clock;
 use crate::plan::Timeline;
 use crate::units::{FrameRate, SegmentIndex};
 use gstreamer as gst;

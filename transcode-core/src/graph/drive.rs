@@ -5,14 +5,15 @@
 //! here is called from a streaming thread.
 
 use super::assemble::{Assembly, INPUT, Parts, assemble};
+use super::clock::clock;
 use super::fragments::{RungOutput, UNENDED};
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
-use super::video_gate::clock;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
+use crate::media::Container;
 use crate::plan::{AudioRung, Chunk, Plan};
 use crate::platform::Platform;
 use crate::sink::Sink;
@@ -62,6 +63,8 @@ pub(crate) struct ChunkRun<'a> {
 /// What the driver hears from other threads.
 enum Signal {
     PadsComplete,
+    /// A first buffer has left the demuxer.
+    Begun,
     NeedEarlier,
 }
 
@@ -88,6 +91,10 @@ struct Driver<'a> {
     first_segment: Option<Duration>,
     /// The pipeline has been told to go down, once and for all.
     down: bool,
+    /// The demuxer has shown all its pads; a buffer has left it; the first seek has been made.
+    complete: bool,
+    flowing: bool,
+    seeking: bool,
     /// Where the last seek went; `None` where decoding runs from the start of the source.
     sought: Option<MediaTime>,
 }
@@ -171,6 +178,9 @@ impl<'a> Driver<'a> {
             first_picture,
             first_segment: None,
             down: false,
+            complete: false,
+            flowing: false,
+            seeking: false,
             sought,
         })
     }
@@ -217,7 +227,15 @@ impl<'a> Driver<'a> {
             }
             while let Ok(signal) = self.signals.try_recv() {
                 match signal {
-                    Signal::PadsComplete => self.on_pads_complete()?,
+                    Signal::PadsComplete => {
+                        self.on_pads_complete()?;
+                        self.complete = true;
+                        self.seek_if_ready()?;
+                    }
+                    Signal::Begun => {
+                        self.flowing = true;
+                        self.seek_if_ready()?;
+                    }
                     Signal::NeedEarlier => self.seek_earlier()?,
                 }
             }
@@ -324,7 +342,24 @@ impl<'a> Driver<'a> {
                 });
             }
         }
-        self.sought.map_or(Ok(()), |to| self.seek(to))
+        Ok(())
+    }
+
+    /// The first seek, once the demuxer can take it. One that calls the first block that it meets the
+    /// beginning must have met it: after a seek it would be one in the middle.
+    fn seek_if_ready(&mut self) -> Result<(), Error> {
+        let ready = self.complete && (self.flowing || !self.met_first());
+        match self.sought.filter(|_| ready && !self.seeking) {
+            Some(to) => {
+                self.seeking = true;
+                self.seek(to)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn met_first(&self) -> bool {
+        matches!(self.run.plan.input.container, Container::Matroska | Container::WebM)
     }
 
     fn seek_earlier(&mut self) -> Result<(), Error> {
@@ -338,7 +373,7 @@ impl<'a> Driver<'a> {
 
     fn seek(&mut self, to: MediaTime) -> Result<(), Error> {
         let from_start = to <= MediaTime::ZERO;
-        let to = if from_start { MediaTime::ZERO } else { to };
+        let to = if from_start { MediaTime::ZERO } else { to - self.beginning() };
         if let Some(gate) = &self.assembly.video_gate {
             gate.arm_after_seek(from_start);
         }
@@ -370,6 +405,15 @@ impl<'a> Driver<'a> {
             gate.arm();
         }
         Ok(())
+    }
+
+    /// What such a demuxer takes off every stamp to make a stream time, which seeks are given in.
+    fn beginning(&self) -> MediaTime {
+        let pad = self.assembly.inputs.values().next().filter(|_| self.met_first());
+        let segment = pad.and_then(|pad| pad.sticky_event::<gst::event::Segment>(0));
+        let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
+        let taken = segment.and_then(|segment| segment.start()?.checked_sub(segment.time()?));
+        MediaTime::from_nanos(taken.and_then(|taken| i64::try_from(taken.nseconds()).ok()).unwrap_or(0))
     }
 
     /// Audio that never comes would hold up the muxers for ever: silence up to where video is.
@@ -580,6 +624,13 @@ fn connect(assembly: &Assembly, signals: Sender<Signal>) {
     let pads = assembly.demuxer.src_pads();
     pads.iter().for_each(&link);
     assembly.demuxer.connect_pad_added(move |_, pad| link(pad));
+    for pad in assembly.inputs.values() {
+        let begun = tell(&signals, || Signal::Begun);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            begun();
+            gst::PadProbeReturn::Remove
+        });
+    }
     let complete = tell(&signals, || Signal::PadsComplete);
     if pads.is_empty() {
         assembly.demuxer.connect_no_more_pads(move |_| complete());

@@ -4,9 +4,10 @@
 //! Owns a small pipeline, `source ! demuxer ! parser ! nothing`, that decodes nothing and is taken
 //! down as soon as every track is known. The caller's thread drives it; streaming threads only write
 //! down what passes. Everything that could go on for ever is bounded: standing still, bytes, pictures.
-//! Times are stream times in nanoseconds, GStreamer's clock.
+//! Times are those of [`Clock`] in nanoseconds, GStreamer's clock.
 
 use super::caps::Facts;
+use super::clock::Clock;
 use super::follow::{Follow, platform_error};
 use super::init::make;
 use super::notes::{Look, Notes, SeenTrack};
@@ -118,7 +119,7 @@ impl<'a> Driver<'a> {
                 return Err(wrong(&format!("no demuxer is named for the container `{}`", wanted.container)));
             }
         };
-        let notes = Arc::new(Notes::new(wanted.look));
+        let notes = Arc::new(Notes::new(wanted.look, Clock::named(wanted.container)));
         let driver = Self { wanted, pipeline, demuxer, source, reading, notes };
         driver.connect();
         Ok(driver)

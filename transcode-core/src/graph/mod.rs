@@ -7,6 +7,7 @@
 mod assemble;
 mod audio_gate;
 mod caps;
+mod clock;
 mod closing;
 mod colours;
 mod drive;
@@ -14,6 +15,7 @@ mod encoder;
 mod examine;
 mod follow;
 mod fragments;
+mod grid;
 mod init;
 mod notes;
 mod samples;

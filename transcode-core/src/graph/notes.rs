@@ -6,6 +6,7 @@
 //! nanoseconds, GStreamer's clock.
 
 use super::caps::{self, Facts};
+use super::clock::Clock;
 use crate::error::Error;
 use crate::media::{Colour, Rotation};
 use gstreamer as gst;
@@ -66,6 +67,7 @@ pub(super) struct Notes {
     state: Mutex<State>,
     go_on: Condvar,
     look: Look,
+    clock: Clock,
 }
 
 /// What was written down.
@@ -107,8 +109,8 @@ impl State {
 }
 
 impl Notes {
-    pub(super) fn new(look: Look) -> Self {
-        Self { state: Mutex::default(), go_on: Condvar::new(), look }
+    pub(super) fn new(look: Look, clock: Clock) -> Self {
+        Self { state: Mutex::default(), go_on: Condvar::new(), look, clock }
     }
 
     /// The first look is over; whoever waits for that goes on.
@@ -187,9 +189,12 @@ impl Notes {
         }
         note.seen.buffers += 1;
         let stamp = buffer.pts().or(buffer.dts());
-        let shown =
-            note.segment.as_ref().zip(stamp).and_then(|(segment, stamp)| segment.to_stream_time(stamp));
-        let Some(shown) = shown.and_then(|time| i64::try_from(time.nseconds()).ok()) else { return };
+        let shown = note.segment.as_ref().zip(stamp).and_then(|(segment, stamp)| {
+            // What lies outside the segment, before an edit list's begin, is not shown.
+            let clipped = self.clock == Clock::Stream && segment.to_stream_time(stamp).is_none();
+            (!clipped).then(|| self.clock.time(segment, stamp).nanos())
+        });
+        let Some(shown) = shown else { return };
         note.at = note.at.max(shown);
         // What is looked at must not depend on how soon the driver notices that it is enough.
         if !over && !note.seen_enough() {

@@ -2,7 +2,9 @@
 //!
 //! Positions are sample numbers on the plan's clock (0 = slot 0). Buffers are taken as one unbroken
 //! run as long as their times agree with the count of samples to within [`TOLERANCE_MS`]; beyond
-//! that a gap becomes silence and an overlap is dropped.
+//! that a gap becomes silence and an overlap is dropped. Before the first sample that is wanted every
+//! buffer's own time counts: a decoder clips the first buffer after a seek at a time that no sample
+//! has, and counts on from there.
 
 /// Containers round times (Matroska to 1 ms, FLV to 1 ms, MPEG-TS to 11 µs) and cheap recorders
 /// wander; below this an offset cannot be heard against the picture (EBU R 37: −40 ms … +60 ms).
@@ -28,12 +30,22 @@ pub(super) struct Samples {
     /// Where the last of the source's samples ended.
     source_end: Option<i64>,
     silence: u64,
+    /// A sample has been taken since the last restart.
+    running: bool,
 }
 
 impl Samples {
     /// For output positions `range`, at `rate` samples a second.
     pub(super) fn new(rate: u32, range: std::ops::Range<u64>) -> Self {
-        Self { rate, next: range.start, end: range.end, expected: None, source_end: None, silence: 0 }
+        Self {
+            rate,
+            next: range.start,
+            end: range.end,
+            expected: None,
+            source_end: None,
+            silence: 0,
+            running: false,
+        }
     }
 
     /// The next position to be filled.
@@ -58,13 +70,14 @@ impl Samples {
     /// A seek or a new segment: the next buffer's own time counts.
     pub(super) fn restart(&mut self) {
         self.expected = None;
+        self.running = false;
     }
 
     /// A buffer of `length` samples whose time says `position`.
     pub(super) fn buffer(&mut self, position: Option<i64>, length: usize) -> Vec<Piece> {
         let tolerance = (u64::from(self.rate) * TOLERANCE_MS / 1_000) as i64;
         let begin = match (position, self.expected) {
-            (Some(told), Some(expected)) if (told - expected).abs() <= tolerance => expected,
+            (Some(told), Some(expected)) if self.running && (told - expected).abs() <= tolerance => expected,
             (Some(told), _) => told,
             (None, Some(expected)) => expected,
             (None, None) => 0,
@@ -82,6 +95,7 @@ impl Samples {
         let from = (self.next as i64 - begin).max(0) as usize;
         let to = (self.end as i64 - begin).clamp(0, length as i64) as usize;
         if to > from {
+            self.running = true;
             self.next += (to - from) as u64;
             pieces.push(Piece::Input(from..to));
         }
@@ -113,6 +127,15 @@ mod tests {
         assert_eq!(samples.buffer(Some(1_000), 1_024), [Piece::Input(0..1_024)]);
         assert_eq!(samples.buffer(None, 1_024), [Piece::Input(0..1_024)]);
         assert_eq!(samples.next(), 3_072);
+    }
+
+    #[test]
+    fn what_a_seek_clipped_does_not_count_for_the_place_of_what_follows() {
+        let mut samples = Samples::new(48_000, 5_000..96_000);
+        samples.restart();
+        assert_eq!(samples.buffer(Some(1_001), 1_000), [], "clipped, and a sample off");
+        assert_eq!(samples.buffer(Some(2_000), 1_024), []);
+        assert_eq!(samples.buffer(Some(4_096), 1_024), [Piece::Input(904..1_024)]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Which picture fills which slot of the timeline: the video gate's decisions, without GStreamer.
 //!
 //! A picture belongs to the slot that is nearest to its stream time. A slot that several pictures
-//! claim shows the first of them; a slot that none claims shows the picture before once more. Both
-//! depend on stream times alone, so any two chunks agree on every slot they share.
+//! claim shows the first of them; a slot that none claims shows the last picture before it once more,
+//! be that one that was shown or one that had no slot of its own: a recording that comes to rest shows
+//! what it came to rest at. All of it depends on stream times alone, so any two chunks agree on every
+//! slot they share, as long as each has seen the picture before its first slot.
 
 use crate::event::ChunkReport;
 use crate::units::{FrameRate, MediaTime};
@@ -15,11 +17,11 @@ const FILL_SECONDS: u64 = 1;
 /// What to do with one decoded picture.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Not shown in this chunk; keep it in case the first slot has no picture of its own.
+    /// Not shown: before the chunk, or its slot has another picture already. Keep it in case the next
+    /// slot has no picture of its own.
     Hold,
-    /// Another picture has its slot already.
-    Drop,
-    /// The first picture lies after the first slot, and an earlier one exists: seek further back.
+    /// The first picture does not lie before the first slot, and an earlier one may exist, which may
+    /// have a better right to that slot: seek further back.
     NeedEarlier,
     /// Show the held picture on every slot of `fill`, then this one on `slot`.
     /// Where nothing is held yet, this one fills the gap as well.
@@ -107,9 +109,9 @@ impl Slots {
         let slot = slot as u64;
         if slot < self.next {
             self.counts.dropped += 1;
-            return Step::Drop;
+            return Step::Hold;
         }
-        if slot > self.next && !self.held && !self.from_start {
+        if !self.held && !self.from_start {
             return Step::NeedEarlier;
         }
         if slot >= self.end {
@@ -187,7 +189,6 @@ mod tests {
             for (number, time) in times.iter().enumerate() {
                 match slots.picture(Some(*time), None) {
                     Step::Hold => held = number,
-                    Step::Drop => {}
                     Step::NeedEarlier => panic!("decoded from the start"),
                     Step::Show { fill, slot } => {
                         for at in fill {
@@ -212,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_without_a_slot_of_its_own_stands_where_none_follows() {
+        let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..10);
+        assert_eq!(slots.picture(at(0), None), Step::Show { fill: 0..0, slot: 0 });
+        let a_little_later = rate().time_of(0) + MediaTime::from_nanos(5_000_000);
+        assert_eq!(slots.picture(Some(a_little_later), None), Step::Hold);
+        assert_eq!(slots.picture(at(4), None), Step::Show { fill: 1..4, slot: 4 });
+    }
+
+    #[test]
     fn a_late_first_picture_fills_the_slots_before_it() {
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 0..10);
         assert_eq!(slots.picture(at(4), None), Step::Show { fill: 0..4, slot: 4 });
@@ -222,6 +232,8 @@ mod tests {
         let mut slots = Slots::new(rate(), MediaTime::ZERO, 100..110);
         slots.restart(false);
         assert_eq!(slots.picture(at(101), None), Step::NeedEarlier);
+        slots.restart(false);
+        assert_eq!(slots.picture(at(100), None), Step::NeedEarlier, "one before may claim the slot");
         slots.restart(false);
         assert_eq!(slots.picture(at(98), None), Step::Hold);
         assert_eq!(slots.picture(at(101), None), Step::Show { fill: 100..101, slot: 101 });

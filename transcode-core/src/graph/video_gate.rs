@@ -5,6 +5,7 @@
 //! the plan's clock. Flushes and segments end here, so that a seek is never seen behind the gate.
 //! The decisions are [`Slots`]'; this file only moves buffers.
 
+use super::clock::{Clock, clock};
 use super::slots::{Slots, Step};
 use crate::event::ChunkReport;
 use crate::units::{FrameRate, MediaTime};
@@ -23,6 +24,8 @@ pub(super) type Watcher = Box<dyn Fn(u64, &gst::Buffer, &gst::Caps) + Send + Syn
 pub(super) struct Settings {
     pub(super) rate: FrameRate,
     pub(super) start: MediaTime,
+    /// How pictures are stamped.
+    pub(super) clock: Clock,
     pub(super) slots: std::ops::Range<u64>,
     /// A seek has to come before any picture counts.
     pub(super) wait_for_seek: bool,
@@ -171,17 +174,13 @@ mod imp {
                 if state.slots.is_full() {
                     return Act::Push(Vec::new(), true);
                 }
-                let time = buffer.pts().map(|pts| match state.segment.to_stream_time_full(pts) {
-                    Some(time) => MediaTime::from_nanos(signed_nanos(time)),
-                    None => MediaTime::from_nanos(i64::try_from(pts.nseconds()).unwrap_or(i64::MAX)),
-                });
+                let time = buffer.pts().map(|pts| self.settings().clock.time(&state.segment, pts));
                 let duration = buffer.duration().and_then(|length| i64::try_from(length.nseconds()).ok());
                 match state.slots.picture(time, duration.map(MediaTime::from_nanos)) {
                     Step::Hold => {
                         state.held = Some(buffer);
                         Act::Nothing
                     }
-                    Step::Drop => Act::Nothing,
                     Step::NeedEarlier => {
                         state.armed = false;
                         state.held = None;
@@ -415,15 +414,4 @@ fn without_captions(picture: &mut gst::BufferRef) {
         let is_caption = meta.api().name() == "GstVideoCaptionMetaAPI";
         ControlFlow::Continue(if is_caption { Action::Remove } else { Action::Keep })
     });
-}
-
-/// A time on the plan's clock as GStreamer spells it; the same rounding everywhere.
-pub(super) fn clock(time: MediaTime) -> gst::ClockTime {
-    gst::ClockTime::from_nseconds(u64::try_from(time.nanos()).unwrap_or(0))
-}
-
-/// A signed GStreamer time in nanoseconds.
-pub(super) fn signed_nanos(time: gst::Signed<gst::ClockTime>) -> i64 {
-    let nanos = i64::try_from(time.abs().nseconds()).unwrap_or(i64::MAX);
-    if time.is_negative() { -nanos } else { nanos }
 }

@@ -72,9 +72,11 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
         input: Input {
             container: info.container,
             video,
-            audio: tracks
-                .audio
-                .map(|audio| AudioInput { pad: audio.pad.clone(), codec: audio.codec.clone() }),
+            audio: tracks.audio.map(|audio| AudioInput {
+                pad: audio.pad.clone(),
+                codec: audio.codec.clone(),
+                start: audio.start,
+            }),
         },
         timeline,
         rungs,

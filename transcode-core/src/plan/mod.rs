@@ -100,6 +100,9 @@ pub struct AudioInput {
     pub pad: String,
     /// Picks the decoder.
     pub codec: String,
+    /// Time of the track's first sample in the source: with it, a stamp that its container has rounded
+    /// tells which packet it belongs to.
+    pub start: MediaTime,
 }
 
 /// One rendition, planned.

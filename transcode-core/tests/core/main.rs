@@ -4,6 +4,7 @@
 //! which makes odd ones into a folder that goes away with the test.
 #![allow(clippy::unwrap_used)]
 
+mod chunks;
 mod muxed;
 mod package;
 mod plan;

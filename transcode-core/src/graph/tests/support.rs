@@ -134,7 +134,7 @@ pub(in crate::graph) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, 
                 size: Resolution::new(854, 480).unwrap(),
                 colorimetry: "bt709".into(),
             }),
-            audio: Some(AudioInput { pad: "audio_0".into(), codec: "aac".into() }),
+            audio: Some(AudioInput { pad: "audio_0".into(), codec: "aac".into(), start: MediaTime::ZERO }),
         },
         timeline: Timeline {
             rate: rate(30_000, 1_001),

@@ -52,7 +52,11 @@ pub(crate) fn two_rungs() -> Plan {
                 size: Resolution::new(854, 480).unwrap(),
                 colorimetry: "bt709".to_owned(),
             }),
-            audio: Some(AudioInput { pad: "audio_0".to_owned(), codec: "aac".to_owned() }),
+            audio: Some(AudioInput {
+                pad: "audio_0".to_owned(),
+                codec: "aac".to_owned(),
+                start: MediaTime::ZERO,
+            }),
         },
         timeline: Timeline {
             rate: FrameRate::new(30_000, 1_001).unwrap(),
