@@ -96,7 +96,7 @@ mod tests {
         assert_eq!([auto(1, 64), auto(2, 64), auto(6, 64), auto(16, 64), auto(64, 64)], [1, 1, 1, 2, 10]);
         assert_eq!(auto(64, 2), 2, "memory is the bound");
         assert_eq!(auto(64, 0), 1);
-        assert_eq!(jobs(&plan("match"), 50, None, machine(16, 64)).0, 5);
+        assert_eq!(jobs(&plan("match"), 50, None, machine(16, 64)).0, 8);
         assert_eq!(jobs(&abr, 3, None, machine(64, 64)).0, 3, "no more than there are runs");
     }
 
