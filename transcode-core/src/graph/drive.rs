@@ -86,6 +86,8 @@ struct Driver<'a> {
     begun: Instant,
     first_picture: Arc<AtomicU64>,
     first_segment: Option<Duration>,
+    /// The demuxer has shown all its pads.
+    complete: bool,
     /// The pipeline has been told to go down, once and for all.
     down: bool,
     /// Where the last seek went; `None` where decoding runs from the start of the source.
@@ -170,6 +172,7 @@ impl<'a> Driver<'a> {
             begun,
             first_picture,
             first_segment: None,
+            complete: false,
             down: false,
             sought,
         })
@@ -314,8 +317,12 @@ impl<'a> Driver<'a> {
         Error::Platform { platform: self.run.platform.name.clone(), reason: reason.to_owned() }
     }
 
-    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek.
+    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek. Some
+    /// say it again after the seek.
     fn on_pads_complete(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.complete, true) {
+            return Ok(());
+        }
         for (name, target) in &self.assembly.inputs {
             if !target.is_linked() {
                 return Err(Error::Input {
