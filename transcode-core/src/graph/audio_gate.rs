@@ -254,6 +254,10 @@ mod imp {
         /// Everything is filled: send the rest and the end of the stream.
         fn end(&self, state: &mut State) -> Result<gst::FlowSuccess, gst::FlowError> {
             if !state.ended {
+                // An encoder fills its last packet up anyway; here it is counted.
+                let whole = state.samples.next().next_multiple_of(AAC_FRAME);
+                let rest: Vec<Piece> = state.samples.silence_to(whole).into_iter().collect();
+                self.take(state, &rest, &[])?;
                 self.send(state, true)?;
                 state.ended = true;
                 self.srcpad.push_event(gst::event::Eos::new());

@@ -89,6 +89,8 @@ struct Driver<'a> {
     begun: Instant,
     first_picture: Arc<AtomicU64>,
     first_segment: Option<Duration>,
+    /// The demuxer has shown all its pads.
+    complete: bool,
     /// The pipeline has been told to go down, once and for all.
     down: bool,
     /// The demuxer has shown all its pads; a buffer has left it; the first seek has been made.
@@ -177,6 +179,7 @@ impl<'a> Driver<'a> {
             begun,
             first_picture,
             first_segment: None,
+            complete: false,
             down: false,
             complete: false,
             flowing: false,
@@ -332,8 +335,12 @@ impl<'a> Driver<'a> {
         Error::Platform { platform: self.run.platform.name.clone(), reason: reason.to_owned() }
     }
 
-    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek.
+    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek. Some
+    /// say it again after the seek.
     fn on_pads_complete(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.complete, true) {
+            return Ok(());
+        }
         for (name, target) in &self.assembly.inputs {
             if !target.is_linked() {
                 return Err(Error::Input {
