@@ -89,8 +89,6 @@ struct Driver<'a> {
     begun: Instant,
     first_picture: Arc<AtomicU64>,
     first_segment: Option<Duration>,
-    /// The demuxer has shown all its pads.
-    complete: bool,
     /// The pipeline has been told to go down, once and for all.
     down: bool,
     /// The demuxer has shown all its pads; a buffer has left it; the first seek has been made.
@@ -179,7 +177,6 @@ impl<'a> Driver<'a> {
             begun,
             first_picture,
             first_segment: None,
-            complete: false,
             down: false,
             complete: false,
             flowing: false,
@@ -232,7 +229,6 @@ impl<'a> Driver<'a> {
                 match signal {
                     Signal::PadsComplete => {
                         self.on_pads_complete()?;
-                        self.complete = true;
                         self.seek_if_ready()?;
                     }
                     Signal::Begun => {
