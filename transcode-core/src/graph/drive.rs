@@ -33,8 +33,10 @@ const TICK: Duration = Duration::from_millis(20);
 const PROGRESS: Duration = Duration::from_millis(250);
 
 /// How far before the chunk's first slot decoding is asked to begin: decoders clip what lies before
-/// the seek, and the picture that covers the first slot may begin before it.
-const PREROLL_SECONDS: i64 = 1;
+/// the seek, the picture that covers the first slot may begin before it, and sound begins four packets early
+/// with a decoder that has to warm up. Every key frame that this goes past costs its pictures; where it is
+/// not enough, the gate asks for twice as much.
+const PREROLL_MS: i64 = 250;
 
 /// Everything stands still for so long while audio lags behind: its track has nothing to say here.
 const STARVED: Duration = Duration::from_millis(300);
@@ -160,7 +162,7 @@ impl<'a> Driver<'a> {
             need_earlier: tell(&signal_sender, || Signal::NeedEarlier),
             wait_for_seek: seek,
         })?;
-        let sought = seek.then(|| begin - MediaTime::new(PREROLL_SECONDS, 1).unwrap_or(MediaTime::ZERO));
+        let sought = seek.then(|| begin - MediaTime::new(PREROLL_MS, 1_000).unwrap_or(MediaTime::ZERO));
         connect(&assembly, signal_sender);
         Ok(Self {
             run,
