@@ -9,6 +9,7 @@
 mod bad_input;
 mod bad_store;
 mod commands;
+mod containers;
 mod destination;
 mod interruption;
 mod json;
