@@ -432,6 +432,11 @@ impl AudioGate {
         });
     }
 
+    /// Samples have come from the source.
+    pub(super) fn has_begun(&self) -> bool {
+        self.imp().with_state(|state| state.samples.source_end().is_some())
+    }
+
     /// The next position, where it can be told without waiting.
     pub(super) fn position(&self) -> Option<u64> {
         self.imp().state.try_lock().ok().and_then(|state| state.as_ref().map(|state| state.samples.next()))

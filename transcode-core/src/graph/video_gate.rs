@@ -282,6 +282,9 @@ mod imp {
                     true
                 }
                 gst::EventView::Eos(_) => {
+                    if self.with_state(|state| state.done) {
+                        return true;
+                    }
                     let (pictures, armed) = self.with_state(|state| {
                         if !state.armed || state.slots.is_full() {
                             return (Vec::new(), state.armed);
