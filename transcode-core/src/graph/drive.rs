@@ -4,7 +4,7 @@
 //! passes events on, watches for standstill, and takes everything down on every way out. Nothing
 //! here is called from a streaming thread.
 
-use super::assemble::{Assembly, INPUT, Parts, assemble};
+use super::assemble::{AUDIO_POSTROLL, Assembly, INPUT, Parts, assemble};
 use super::clock::clock;
 use super::fragments::{RungOutput, UNENDED};
 use super::source_element::{Watched, source_element};
@@ -439,8 +439,7 @@ impl<'a> Driver<'a> {
         }
         let (timeline, slot) = (&self.run.plan.timeline, video.position());
         if video.is_done() {
-            // One packet more: its first half completes the last one.
-            let packets = format.packets_before(timeline, slot) + 1;
+            let packets = format.packets_before(timeline, slot) + AUDIO_POSTROLL;
             audio.fill(packets * u64::from(AudioRung::PACKET));
             audio.end();
         } else {
