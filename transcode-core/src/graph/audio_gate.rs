@@ -5,7 +5,7 @@
 //! Late, missing or short audio becomes silence, so that the muxer behind never waits for a track
 //! that has nothing to say. The decisions are [`Samples`]'; this file only moves bytes.
 
-use super::clock::{Clock, clock};
+use super::clock::{Clock, UNDECIDED, clock};
 use super::samples::{Piece, Samples};
 
 use crate::event::ChunkReport;
@@ -21,11 +21,6 @@ pub(super) const AAC_FRAME: u64 = 1_024;
 
 /// Frames sent on in one buffer: 8 × 21 ms keeps the number of pushes small.
 const FRAMES_A_BUFFER: u64 = 8;
-
-/// Stamps are whole nanoseconds, some rounded up and some down: one that lies right between two
-/// samples must not be the one here and the other there. This is more than the rounding, and less than
-/// a hundredth of a sample.
-const UNDECIDED: i64 = 100;
 
 /// What a gate is made for.
 #[derive(Debug, Clone)]

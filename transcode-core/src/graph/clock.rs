@@ -6,6 +6,11 @@ use crate::media::Container;
 use crate::units::MediaTime;
 use gstreamer as gst;
 
+/// Stamps are whole nanoseconds, some rounded up and some down: one that lies right between two samples
+/// or two slots must not be the one here and the other there. This is more than the rounding, and less
+/// than a hundredth of a sample.
+pub(super) const UNDECIDED: i64 = 100;
+
 /// Which time of a demuxer's buffers says where on the source's timeline they belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {

@@ -6,7 +6,7 @@
 
 mod faults;
 
-use super::assemble::{Assembly, Parts, assemble};
+use super::assemble::{AUDIO_POSTROLL, Assembly, Parts, assemble};
 use super::clock::clock;
 use super::fragments::{RungOutput, UNENDED};
 use super::source_element::{Watched, source_element};
@@ -410,8 +410,7 @@ impl<'a> Driver<'a> {
         }
         let (timeline, slot) = (&self.run.plan.timeline, video.position());
         if video.is_done() {
-            // One packet more: its first half completes the last one.
-            let packets = format.packets_before(timeline, slot) + 1;
+            let packets = format.packets_before(timeline, slot) + AUDIO_POSTROLL;
             audio.fill(packets * u64::from(AudioRung::PACKET));
             audio.end();
         } else {

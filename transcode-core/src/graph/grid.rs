@@ -1,15 +1,21 @@
-//! Puts decoded sound back where its container has rounded it from.
+//! Puts decoded sound on the grid of the source's samples, whichever run decodes it.
 //!
-//! Matroska and FLV stamp in milliseconds: a run that begins in the middle would place its samples up
+//! **Stamps.** Matroska and FLV stamp in milliseconds: a run that begins in the middle would place its samples up
 //! to half of one, 24 samples, off where a run from the start has counted them to be. Where packets all
 //! have the same number of samples, the place of each is known from the track's first: this finds out
 //! which it is and stamps it so.
+//!
+//! **Resampling.** 147 samples at 44.1 kHz are 160 at 48: a resampler that begins with another of the
+//! 147 makes samples that lie between those of a run from the start. So every run lets it begin with a
+//! whole multiple, counted from the timeline's beginning.
 
+use super::clock::{Clock, UNDECIDED};
 use crate::media::Container;
 use crate::plan::AudioInput;
+use crate::units::MediaTime;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What rounding to milliseconds can do, twice. Further off it is no rounding, and the stamp stands.
 const ROUNDED: i64 = 1_000_000;
@@ -56,6 +62,84 @@ fn place(told: i64, start: i64, length: usize, rate: u32) -> i64 {
     if (place - told).abs() <= ROUNDED { place } else { told }
 }
 
+/// Have `resampler` begin, also after a seek, with a sample whose number is a whole multiple of what
+/// it turns into whole samples of `rate`.
+pub(super) fn begin_whole(resampler: &gst::Element, clock: Clock, start: MediaTime, rate: u32) {
+    let Some(pad) = resampler.static_pad("sink") else { return };
+    let (sought, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_FLUSH;
+    pad.add_probe(kinds, move |pad, info| {
+        let drop = match &mut info.data {
+            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::FlushStop => {
+                sought.store(true, Ordering::Relaxed);
+                begun.store(false, Ordering::Relaxed);
+                false
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) if !begun.load(Ordering::Relaxed) => {
+                // The first after a seek is clipped, at a time that no sample has.
+                let clipped = sought.swap(false, Ordering::Relaxed);
+                let whole = if clipped { None } else { cut(pad, buffer, clock, start, rate) };
+                begun.store(whole.is_some(), Ordering::Relaxed);
+                match whole {
+                    Some(whole) => {
+                        *buffer = whole;
+                        false
+                    }
+                    None => true,
+                }
+            }
+            _ => false,
+        };
+        if drop {
+            info.data = None;
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The buffer from its first whole sample on; `None` where it has none.
+fn cut(
+    pad: &gst::Pad,
+    buffer: &gst::Buffer,
+    clock: Clock,
+    start: MediaTime,
+    rate: u32,
+) -> Option<gst::Buffer> {
+    let caps = pad.current_caps();
+    let Some(format) = caps.and_then(|caps| gstreamer_audio::AudioInfo::from_caps(&caps).ok()) else {
+        return Some(buffer.clone());
+    };
+    let segment = pad.sticky_event::<gst::event::Segment>(0);
+    let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
+    let (Some(segment), Some(pts), true) = (segment, buffer.pts(), format.rate() != rate) else {
+        return Some(buffer.clone());
+    };
+    let time = clock.time(segment, pts) - start + MediaTime::from_nanos(UNDECIDED);
+    let skip = to_whole(time.ticks(format.rate()), format.rate(), rate);
+    let bytes = skip * usize::try_from(format.bpf()).ok()?;
+    if bytes >= buffer.size() {
+        return None;
+    }
+    let mut rest = buffer.copy_region(gst::BufferCopyFlags::all(), bytes..).ok()?;
+    let nanos = u64::try_from(skip).ok()? * 1_000_000_000 / u64::from(format.rate());
+    let skipped = gst::ClockTime::from_nseconds(nanos);
+    rest.make_mut().set_pts(pts + skipped);
+    let length = buffer.duration().map(|length| length.saturating_sub(skipped));
+    rest.make_mut().set_duration(length);
+    Some(rest)
+}
+
+/// Samples from `number` on to the next that is a whole sample of the other rate.
+fn to_whole(number: i64, from: u32, to: u32) -> usize {
+    let (mut a, mut b) = (from, to);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    let every = i64::from(from / a.max(1));
+    usize::try_from((-number).rem_euclid(every.max(1))).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +156,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_resampler_begins_with_a_sample_that_both_rates_have() {
+        assert_eq!(to_whole(0, 44_100, 48_000), 0);
+        assert_eq!(to_whole(1, 44_100, 48_000), 146);
+        assert_eq!(to_whole(147 * 5 + 140, 44_100, 48_000), 7);
+        assert_eq!(to_whole(-1, 32_000, 48_000), 1);
+        assert_eq!(to_whole(12_345, 96_000, 48_000), 1);
+        assert_eq!(to_whole(12_345, 16_000, 48_000), 0);
     }
 
     #[test]

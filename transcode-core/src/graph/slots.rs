@@ -6,6 +6,7 @@
 //! what it came to rest at. All of it depends on stream times alone, so any two chunks agree on every
 //! slot they share, as long as each has seen the picture before its first slot.
 
+use super::clock::UNDECIDED;
 use crate::event::ChunkReport;
 use crate::units::{FrameRate, MediaTime};
 
@@ -100,7 +101,7 @@ impl Slots {
         self.counts.decoded += 1;
         let slot = self.rate.time_of(1);
         self.counts.source_end = self.counts.source_end.max(Some(time + duration.unwrap_or(slot).max(slot)));
-        let slot = self.rate.nearest(time - self.start);
+        let slot = self.rate.nearest(time - self.start + MediaTime::from_nanos(UNDECIDED));
         if slot < self.first as i64 {
             self.counts.outside += 1;
             self.held = true;

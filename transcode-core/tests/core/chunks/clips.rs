@@ -35,10 +35,8 @@ pub(crate) struct Recipe {
     keep: fn(usize) -> bool,
     /// Ticks of 1/24000 s by which a picture is off its place.
     jitter: fn(usize) -> i64,
-    /// Pictures before this one are not in the file or not shown.
-    pub(crate) first: usize,
-    /// Stream time of picture 0: the presentation begins here.
-    pub(crate) origin: (i64, u32),
+    /// Pictures before this one are not in the file, or cannot be shown.
+    first: usize,
 }
 
 const CLOSED: Recipe = Recipe {
@@ -52,7 +50,6 @@ const CLOSED: Recipe = Recipe {
     keep: |_| true,
     jitter: |_| 0,
     first: 0,
-    origin: (0, 1),
 };
 
 /// Every clip there is.
@@ -65,14 +62,14 @@ pub(crate) const RECIPES: [Recipe; 14] = [
         x264: "keyint=96:scenecut=0:open-gop=1:bframes=7:b-adapt=0:b-pyramid=normal:ref=5",
         ..CLOSED
     },
-    // Begins in the middle of a group of pictures; an edit list hides what lies before.
-    Recipe { name: "edit-list", copy: "-ss 3.3", first: 79, origin: (-33, 10), ..CLOSED },
-    // Begins with pictures that refer to some that are not there.
+    // Begins in the middle of a group of pictures; an edit list hides what lies before picture 55.
+    Recipe { name: "edit-list", copy: "-ss 2.291667", first: 55, ..CLOSED },
+    // Begins with pictures that refer to some that are not there; 72 is the first that is shown.
     Recipe {
         name: "late-key",
         x264: "keyint=72:min-keyint=72:scenecut=0:open-gop=0:bframes=0",
         copy: "-bsf:v noise=drop='lt(n\\,20)' -copyinkf",
-        first: 20,
+        first: 72,
         ..CLOSED
     },
     Recipe { name: "ntsc", rate: (30_000, 1_001), x264: "keyint=90:scenecut=0:bframes=3", ..CLOSED },
@@ -123,14 +120,13 @@ impl Recipe {
         SECONDS * self.rate.0 as usize / self.rate.1 as usize
     }
 
-    /// Each picture that is shown: its number, and its stream time.
+    /// Each picture that is shown: its number, and its time from picture 0 on.
     pub(crate) fn shown(&self) -> Vec<(usize, MediaTime)> {
-        let origin = MediaTime::new(self.origin.0, self.origin.1).unwrap();
         (0..self.pictures())
             .filter(|n| *n >= self.first && (self.keep)(*n))
             .map(|n| {
                 let place = MediaTime::new(n as i64 * i64::from(self.rate.1), self.rate.0).unwrap();
-                (n, origin + place + MediaTime::new((self.jitter)(n), 24_000).unwrap())
+                (n, place + MediaTime::new((self.jitter)(n), 24_000).unwrap())
             })
             .collect()
     }
