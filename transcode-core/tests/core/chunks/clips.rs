@@ -85,7 +85,7 @@ pub(crate) const RECIPES: [Recipe; 14] = [
     Recipe {
         name: "still",
         x264: "keyint=250:scenecut=0:bframes=3",
-        keep: |n| n < 30 || (n >= 120 && n < 126) || (n >= 216 && n % 2 == 0),
+        keep: |n| n < 30 || (120..126).contains(&n) || (n >= 216 && n % 2 == 0),
         ..CLOSED
     },
     Recipe { name: "late-sound", copy: "late-sound", ..CLOSED },
