@@ -64,12 +64,13 @@ fn playlists(c: &mut Criterion) {
     let rung = plan.rungs[0].name.clone();
     let lengths: Vec<MediaTime> =
         (0..plan.timeline.segment_count()).map(|index| plan.timeline.length(SegmentIndex(index))).collect();
+    let entries: Vec<playlist::Entry> = lengths.iter().map(|length| (*length).into()).collect();
     let mut group = c.benchmark_group("playlist");
     group.throughput(Throughput::Elements(lengths.len() as u64));
     group.bench_function("media, 12 h", |b| {
-        b.iter(|| playlist::media(black_box(&plan), &rung, &lengths, State::Vod));
+        b.iter(|| playlist::media(black_box(&plan), &rung, &entries, State::Vod));
     });
-    let text = playlist::media(&plan, &rung, &lengths, State::Vod);
+    let text = playlist::media(&plan, &rung, &entries, State::Vod);
     group.bench_function("read media, 12 h", |b| b.iter(|| playlist::read_media(black_box(&text))));
     group.bench_function("measure, 12 h", |b| {
         b.iter(|| playlist::measure(lengths.iter().map(|length| (black_box(4 << 20), *length))));

@@ -11,13 +11,14 @@ const TRANSCODE: &str = env!("CARGO_BIN_EXE_transcode");
 pub struct Job(Child);
 
 impl Job {
-    /// Make a ladder of `rungs` (`NAME:HEIGHT:VIDEO:AUDIO`) as quickly as can be.
-    pub fn start(input: &str, output: &Path, rungs: &[&str]) -> Self {
+    /// Make a ladder of `rungs` (`NAME:HEIGHT:VIDEO:AUDIO`) as quickly as can be; `more` goes on the line.
+    pub fn start(input: &str, output: &Path, rungs: &[&str], more: &[&str]) -> Self {
         let mut command = Command::new(TRANSCODE);
         command.args(["run", input, "--preset", "superfast", "--stall", "120s", "--output"]).arg(output);
         for rung in rungs {
             command.args(["--rung", rung]);
         }
+        command.args(more);
         Self(command.stdout(Stdio::null()).spawn().expect("transcode starts"))
     }
 

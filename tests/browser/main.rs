@@ -100,7 +100,7 @@ fn a_ladder_plays_while_it_is_made_and_seeks_and_switches_once_it_is_done() {
     // However fast the machine: the second half of the film is withheld until pictures have moved.
     let source = Withheld::start(std::fs::read(clip).expect("the clip"));
     let rungs = ["480p:480:1200k:96k", "240p:240:400k:64k"];
-    let mut job = Job::start(&source.web.endpoint(), &output, &rungs);
+    let mut job = Job::start(&source.web.endpoint(), &output, &rungs, &[]);
 
     let mut pages = ENGINES.map(|engine| (engine, open(&server, engine)));
     for (engine, page) in &mut pages {
@@ -150,7 +150,9 @@ fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
     let clip = clips::numbered(folder.path());
     let output = folder.path().join("out");
     let rungs = ["large:540:1500k:96k", "small:270:400k:64k"];
-    Job::start(&clip.path.display().to_string(), &output, &rungs).finish();
+    // Every segment is a chunk: the boundaries below are joints between two processes' work.
+    let chunks = ["--jobs", "2", "--chunk", "6s"];
+    Job::start(&clip.path.display().to_string(), &output, &rungs, &chunks).finish();
     let server = Server::start(&output);
     let rate = clip.rate.0 / clip.rate.1;
 
@@ -196,6 +198,8 @@ fn the_picture_on_the_screen_belongs_to_the_time_on_the_clock() {
         }
         let unreadable = seen.iter().filter(|look| look["number"].is_null()).count();
         assert_eq!(unreadable, 0, "{engine}: {unreadable} of {} pictures are unreadable", seen.len());
+        let state = page.evaluate(STATE);
+        assert_eq!(state["errors"], json!([]), "{engine}: over the joints");
     }
 }
 

@@ -1,7 +1,9 @@
 //! Inputs that are not what they should be: one clear line, the right exit code, no hang, and nothing
 //! published as finished that is not.
 
-use crate::support::{QUICK, clip, fetched, files, finish, is_finished, is_not_finished, made, run, small};
+use crate::support::{
+    QUICK, clip, fetched, files, finish, is_finished, is_not_finished, made, run, small, transcode,
+};
 use std::path::Path;
 
 /// An input that is refused before anything is made.
@@ -77,14 +79,56 @@ fn a_video_that_ends_early_fails_or_is_published_as_far_as_it_goes() {
     is_not_finished(&out);
     let out = dir.path().join("allowed");
     let allowed = finish(run(input, &out, &[&QUICK[..], &["--allow-truncated"]].concat())).succeeded();
-    assert!(
-        allowed.stdout.contains("cut off") || allowed.stdout.contains("the source ends after"),
-        "{}",
-        allowed.stdout
-    );
+    let said = |text: &str| text.matches("cut off").count() + text.matches("the source ends after").count();
+    assert_eq!((said(&allowed.stdout), said(&allowed.stderr)), (1, 1), "{allowed:#?}");
     let count = crate::support::segments(&crate::support::renditions(&out)[0]).len();
     assert!((4..12).contains(&count), "{count} segments of 13");
     is_finished(&out, count);
+}
+
+/// Matroska states no length that a cut could be told by; its cluster and segment sizes tell.
+#[test]
+fn a_cut_is_told_where_no_length_is_stated_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = made(dir.path(), "whole.mkv", &["-i", &small(), "-c", "copy"]);
+    let bytes = std::fs::read(whole).unwrap();
+    is_refused(dir.path(), "cut.mkv", &bytes[..bytes.len() * 6 / 10], &["cut off", "--allow-truncated"]);
+}
+
+/// From the middle on there is nothing but zeros, as a download leaves behind that was given its space
+/// first. A decoder that gives up there (as all did before GStreamer 1.22) ends the source.
+#[test]
+fn where_decoding_fails_the_source_ends_if_that_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = made(
+        dir.path(),
+        "whole.mp4",
+        &["-i", &clip("gopro-karma.mp4"), "-c", "copy", "-movflags", "+faststart"],
+    );
+    let mut bytes = std::fs::read(whole).unwrap();
+    let middle = bytes.len() * 6 / 10;
+    bytes[middle..].fill(0);
+    let input = dir.path().join("zeros.mp4");
+    std::fs::write(&input, bytes).unwrap();
+    let input = input.to_str().unwrap();
+    let software = finish(transcode(["platforms", "software"])).succeeded().stdout;
+    for codec in ["[decode.h264]", "[decode-audio.aac]"] {
+        let strict = software.replacen(codec, &format!("{codec}\nproperties = {{ max-errors = 0 }}"), 1);
+        assert_ne!(strict, software);
+        let platform = dir.path().join("strict.toml");
+        std::fs::write(&platform, strict).unwrap();
+        let options = [&QUICK[..], &["--platform", platform.to_str().unwrap()]].concat();
+        let out = dir.path().join(format!("refused-{}", codec.len()));
+        finish(run(input, &out, &options)).failed(3, &["zeros.mp4", "decoding failed", "--allow-truncated"]);
+        is_not_finished(&out);
+        let out = dir.path().join(format!("allowed-{}", codec.len()));
+        let allowed = finish(run(input, &out, &[&options[..], &["--allow-truncated"]].concat())).succeeded();
+        assert!(allowed.stderr.contains("decoding failed"), "{allowed:#?}");
+        assert!(allowed.stdout.contains("the source ends after"), "{allowed:#?}");
+        let count = crate::support::segments(&crate::support::renditions(&out)[0]).len();
+        assert!((4..12).contains(&count), "{count} segments of 13");
+        is_finished(&out, count);
+    }
 }
 
 #[test]

@@ -8,7 +8,9 @@
 
 mod bad_input;
 mod bad_store;
+mod chunks;
 mod commands;
+mod containers;
 mod destination;
 mod interruption;
 mod json;

@@ -20,6 +20,7 @@ pub(crate) enum Race {
 /// Every rule for sinks, on an empty destination.
 pub(crate) fn sink_keeps_its_promises(sink: &dyn Sink, race: Race) {
     what_is_created_once_stays(sink);
+    a_listing_has_every_object_and_its_size(sink);
     replacing_replaces(sink);
     what_is_not_there_is_none(sink);
     awkward_keys_and_sizes_come_back(sink);
@@ -39,6 +40,22 @@ fn what_is_created_once_stays(sink: &dyn Sink) {
     assert_eq!(sink.size_of(key, &cancel).expect("size"), Some(5));
     sink.remove(key, &cancel).expect("removed");
     assert_eq!(create(b"third"), Created::New, "a key that was removed is free again");
+}
+
+fn a_listing_has_every_object_and_its_size(sink: &dyn Sink) {
+    let cancel = Cancel::new();
+    let before = sink.list(&cancel).expect("listed").expect("this sink can list");
+    let all = [("l.txt", 3), ("l/00000.ts", 0), ("l/ä b%.ts", 70_000), ("l/deep/er.ts", 1)];
+    for (key, size) in all {
+        sink.create(key, ObjectKind::Segment, &vec![7; size], &cancel).expect("created");
+    }
+    let mut listed = sink.list(&cancel).expect("listed").expect("this sink can list");
+    for (key, size) in all {
+        assert_eq!(listed.remove(key), Some(size as u64), "{key}");
+        sink.remove(key, &cancel).expect("removed");
+    }
+    assert_eq!(listed, before);
+    assert_eq!(sink.list(&cancel).expect("listed"), Some(before));
 }
 
 fn replacing_replaces(sink: &dyn Sink) {

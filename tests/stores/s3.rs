@@ -6,7 +6,12 @@ use super::conformance::{
 use super::servers::{Minio, S3Server, Versity};
 use super::web::{Reply, Web, forward};
 use super::{read_all, sink, source, stores_at, told};
+use std::sync::Arc;
+use transcode_core::platform::Platform;
+use transcode_core::run::{JobEvent, Options, Origin};
 use transcode_core::sink::{Created, ObjectKind};
+use transcode_core::source::FileSource;
+use transcode_core::spec::{JobSpec, Profile};
 use transcode_core::{Cancel, ErrorKind};
 
 fn conforms(server: &S3Server, bucket: &str, race: Race) {
@@ -159,6 +164,39 @@ fn keys_that_may_only_get_and_put_are_enough() {
     let out = sink(&stores, "s3://get-only/job").unwrap();
     let error = out.create("plan.json", ObjectKind::Document, b"1", &cancel).unwrap_err();
     told(&error.into(), &["may not write", "AccessDenied"]);
+}
+
+#[test]
+fn keys_that_may_only_get_and_put_carry_a_job_over_a_crash() {
+    let server = Minio::shared();
+    server.create_bucket("get-put-job");
+    server.allow_everybody("get-put-job", &["s3:GetObject", "s3:PutObject"]);
+    let address = server.address();
+    let web = Web::start(move |_, request| match forward(request, address) {
+        Reply::Raw(bytes) if bytes.starts_with(b"HTTP/1.1 404") => Reply::s3_error(403, "AccessDenied"),
+        other => other,
+    });
+    let stores = stores_at(&web.endpoint(), &[("TRANSCODE_STORE_ANONYMOUS", "true")]);
+    let out = || sink(&stores, "s3://get-put-job/job").unwrap();
+    assert_eq!(out().list(&Cancel::new()).unwrap(), None, "these keys may not list");
+
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");
+    let clip = || Arc::new(FileSource::open(clip).unwrap());
+    let platform = Platform::builtin("software").unwrap();
+    let info = transcode_core::probe(clip(), &platform, &Cancel::new()).unwrap();
+    let mut spec = JobSpec::new(Profile::builtin("match").unwrap());
+    spec.profile.segment = "2s".parse().unwrap();
+    spec.profile.encoding.key_interval = spec.profile.segment;
+    let plan = transcode_core::plan(&info, &spec, &platform).unwrap();
+    let start = || transcode_core::start(plan.clone(), platform.clone(), clip(), out(), Options::default());
+    let stored = |event: &JobEvent| matches!(event, JobEvent::Segment(_));
+    let mut job = start().unwrap();
+    assert_eq!((&mut job).filter(stored).take(2).count(), 2);
+    drop(job);
+    let report = start().unwrap().wait().unwrap();
+    let resumed = report.rungs[0].segments.iter().filter(|row| row.origin == Origin::Resumed).count();
+    assert!((2..7).contains(&resumed), "{resumed} of 7 were there");
+    assert!(start().unwrap().wait().is_ok(), "verified, and left as it is");
 }
 
 #[test]

@@ -153,11 +153,9 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
             clock: Clock::of(plan.input.container),
             samples: run.samples.clone(),
             wait_for_seek,
-            at_its_end: if plan.timeline.open_ended {
-                AtItsEnd::End
-            } else if plan.input.video.is_some() {
+            at_its_end: if plan.input.video.is_some() {
                 AtItsEnd::Wait
-            } else if plan.allow_truncated {
+            } else if plan.timeline.open_ended || plan.allow_truncated {
                 AtItsEnd::End
             } else {
                 AtItsEnd::Fill

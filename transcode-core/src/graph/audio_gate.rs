@@ -249,6 +249,10 @@ mod imp {
         /// Everything is filled: send the rest and the end of the stream.
         fn end(&self, state: &mut State) -> Result<gst::FlowSuccess, gst::FlowError> {
             if !state.ended {
+                // An encoder fills its last packet up anyway; here it is counted.
+                let whole = state.samples.next().next_multiple_of(AAC_FRAME);
+                let rest: Vec<Piece> = state.samples.silence_to(whole).into_iter().collect();
+                self.take(state, &rest, &[])?;
                 self.send(state, true)?;
                 state.ended = true;
                 self.srcpad.push_event(gst::event::Eos::new());
@@ -421,6 +425,11 @@ impl AudioGate {
                 .and_then(|settings| Some(settings.start + position_time(end?, settings.rate)));
             into.samples = state.samples.next() - self.imp().settings.get().map_or(0, |s| s.samples.start);
         });
+    }
+
+    /// Samples have come from the source.
+    pub(super) fn has_begun(&self) -> bool {
+        self.imp().with_state(|state| state.samples.source_end().is_some())
     }
 
     /// The next position, where it can be told without waiting.

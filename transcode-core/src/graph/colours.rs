@@ -34,7 +34,7 @@ pub(super) fn take_for(convert: &gst::Element, colorimetry: &str) -> Option<()> 
 
 /// The same caps with the wanted colours; `None` where they stay as they are.
 fn with(caps: &gst::CapsRef, wanted: &gst_video::VideoColorimetry) -> Option<gst::Caps> {
-    let told = gst_video::VideoInfo::from_caps(&caps.to_owned()).ok()?;
+    let told = gst_video::VideoInfo::from_caps(caps).ok()?;
     if !told.format_info().is_yuv() {
         return None;
     }

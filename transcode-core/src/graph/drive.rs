@@ -4,12 +4,15 @@
 //! passes events on, watches for standstill, and takes everything down on every way out. Nothing
 //! here is called from a streaming thread.
 
-use super::assemble::{AUDIO_POSTROLL, Assembly, INPUT, Parts, assemble};
+mod faults;
+
+use super::assemble::{AUDIO_POSTROLL, Assembly, Parts, assemble};
 use super::clock::clock;
 use super::fragments::{RungOutput, UNENDED};
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
+use super::wiring::{connect, tell, watcher};
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
@@ -22,7 +25,7 @@ use crate::units::{MediaTime, SegmentIndex};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,8 +36,10 @@ const TICK: Duration = Duration::from_millis(20);
 const PROGRESS: Duration = Duration::from_millis(250);
 
 /// How far before the chunk's first slot decoding is asked to begin: decoders clip what lies before
-/// the seek, and the picture that covers the first slot may begin before it.
-const PREROLL_SECONDS: i64 = 1;
+/// the seek, the picture that covers the first slot may begin before it, and sound begins four packets early
+/// with a decoder that has to warm up. Every key frame that this goes past costs its pictures; where it is
+/// not enough, the gate asks for twice as much.
+const PREROLL_MS: i64 = 250;
 
 /// Everything stands still for so long while audio lags behind: its track has nothing to say here.
 const STARVED: Duration = Duration::from_millis(300);
@@ -61,7 +66,8 @@ pub(crate) struct ChunkRun<'a> {
 }
 
 /// What the driver hears from other threads.
-enum Signal {
+#[derive(Clone, Copy)]
+pub(super) enum Signal {
     PadsComplete,
     /// A first buffer has left the demuxer.
     Begun,
@@ -89,6 +95,8 @@ struct Driver<'a> {
     begun: Instant,
     first_picture: Arc<AtomicU64>,
     first_segment: Option<Duration>,
+    /// What was taken for the end of the source.
+    cut: Option<Error>,
     /// The pipeline has been told to go down, once and for all.
     down: bool,
     /// The demuxer has shown all its pads; a buffer has left it; the first seek has been made.
@@ -160,7 +168,7 @@ impl<'a> Driver<'a> {
             need_earlier: tell(&signal_sender, || Signal::NeedEarlier),
             wait_for_seek: seek,
         })?;
-        let sought = seek.then(|| begin - MediaTime::new(PREROLL_SECONDS, 1).unwrap_or(MediaTime::ZERO));
+        let sought = seek.then(|| begin - MediaTime::new(PREROLL_MS, 1_000).unwrap_or(MediaTime::ZERO));
         connect(&assembly, signal_sender);
         Ok(Self {
             run,
@@ -177,6 +185,7 @@ impl<'a> Driver<'a> {
             begun,
             first_picture,
             first_segment: None,
+            cut: None,
             down: false,
             complete: false,
             flowing: false,
@@ -229,7 +238,6 @@ impl<'a> Driver<'a> {
                 match signal {
                     Signal::PadsComplete => {
                         self.on_pads_complete()?;
-                        self.complete = true;
                         self.seek_if_ready()?;
                     }
                     Signal::Begun => {
@@ -254,7 +262,7 @@ impl<'a> Driver<'a> {
             }
             self.follow_with_silence();
             if moved.elapsed() >= self.run.stall {
-                return Err(self.stalled(activity));
+                return Err(self.cut.take().unwrap_or_else(|| self.stalled(activity)));
             }
             if self.everything_finished() {
                 if complete_since.get_or_insert_with(Instant::now).elapsed() >= END_TIMEOUT {
@@ -274,10 +282,13 @@ impl<'a> Driver<'a> {
     }
 
     /// True at the end of the stream.
-    fn on_message(&self, bus: &gst::Bus, message: &gst::Message) -> Result<bool, Error> {
+    fn on_message(&mut self, bus: &gst::Bus, message: &gst::Message) -> Result<bool, Error> {
         match message.view() {
             gst::MessageView::Eos(_) => Ok(true),
-            gst::MessageView::Error(error) => Err(self.blame(bus, error)),
+            gst::MessageView::Error(error) => {
+                let path = error.src().map(|src| src.path_string().to_string()).unwrap_or_default();
+                self.end_before(self.blame(bus, error), &path).map(|()| false)
+            }
             gst::MessageView::Warning(warning) => {
                 let element = warning.src().map(|src| src.name().to_string()).unwrap_or_default();
                 let text = format!("{element}: {}", warning.error().message());
@@ -288,52 +299,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whose fault an error on the bus is. What the source or the sink said counts more than what
-    /// an element made of it.
-    fn blame(&self, _bus: &gst::Bus, error: &gst::message::Error) -> Error {
-        if let Some(error) = self.source.failure() {
-            return Error::Source(error);
-        }
-        if let Err(error) = self.check_others() {
-            return error;
-        }
-        if self.run.cancel.is_cancelled() {
-            return Error::Interrupted;
-        }
-        let element = error.src().map(|src| src.path_string().to_string()).unwrap_or_default();
-        let name = element.rsplit('/').next().unwrap_or_default().to_owned();
-        let detail = error.debug().map(|debug| one_line(debug.as_str())).unwrap_or_default();
-        let text = format!("{} ({name}: {detail})", one_line(error.error().message()));
-        if element.contains(INPUT) {
-            let at = self
-                .assembly
-                .video_gate
-                .as_ref()
-                .map(|gate| self.run.plan.timeline.rate.time_of(gate.position()));
-            let at = at.map(|at| format!(" after {:.1} s", at.as_secs_f64())).unwrap_or_default();
-            return Error::Input {
-                uri: self.run.plan.source.uri.clone(),
-                reason: format!("decoding failed{at}: {text}"),
-            };
-        }
-        self.platform_error(&text)
-    }
-
-    fn bus_error(&self, bus: &gst::Bus) -> Option<Error> {
-        let message =
-            bus.timed_pop_filtered(gst::ClockTime::from_mseconds(200), &[gst::MessageType::Error])?;
-        match message.view() {
-            gst::MessageView::Error(error) => Some(self.blame(bus, error)),
-            _ => None,
-        }
-    }
-
-    fn platform_error(&self, reason: &str) -> Error {
-        Error::Platform { platform: self.run.platform.name.clone(), reason: reason.to_owned() }
-    }
-
-    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek.
+    /// The demuxer has shown all its pads: those of the plan must be among them; now it can seek. Some
+    /// say it again after the seek.
     fn on_pads_complete(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.complete, true) {
+            return Ok(());
+        }
         for (name, target) in &self.assembly.inputs {
             if !target.is_linked() {
                 return Err(Error::Input {
@@ -460,23 +431,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn stalled(&self, at: Activity) -> Error {
-        let slot = self.run.plan.timeline.rate.time_of(at.slot);
-        let rungs: Vec<String> = self
-            .progress_of_rungs()
-            .iter()
-            .map(|rung| format!("{} encoded {}", rung.rung, rung.encoded))
-            .collect();
-        Error::Stalled {
-            reason: format!(
-                "nothing moved for {} s at {:.1} s of the source ({}); a decoder or an encoder hangs",
-                self.run.stall.as_secs(),
-                slot.as_secs_f64(),
-                rungs.join(", ")
-            ),
-        }
-    }
-
     fn everything_finished(&self) -> bool {
         self.outputs.iter().all(|output| output.is_finished())
     }
@@ -582,66 +536,6 @@ impl Drop for Driver<'_> {
             self.take_down();
         }
     }
-}
-
-fn tell(sender: &Sender<Signal>, signal: fn() -> Signal) -> Box<dyn Fn() + Send + Sync> {
-    let sender = Mutex::new(sender.clone());
-    Box::new(move || {
-        let _driver_is_gone = sender.lock().unwrap_or_else(PoisonError::into_inner).send(signal());
-    })
-}
-
-fn watcher(
-    chooser: Option<Arc<Chooser>>,
-    first: Arc<AtomicU64>,
-    begun: Instant,
-) -> super::video_gate::Watcher {
-    Box::new(move |slot, buffer, caps| {
-        if first.load(Ordering::Relaxed) == 0 {
-            let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            first.store(millis.max(1), Ordering::Relaxed);
-        }
-        if let Some(chooser) = &chooser {
-            chooser.look(slot, buffer, caps);
-        }
-    })
-}
-
-/// Link the demuxer's pads as they appear, and say when all have.
-fn connect(assembly: &Assembly, signals: Sender<Signal>) {
-    let targets: Vec<(String, gst::glib::WeakRef<gst::Pad>)> =
-        assembly.inputs.iter().map(|(name, pad)| (name.clone(), pad.downgrade())).collect();
-    let link = move |pad: &gst::Pad| {
-        let target =
-            targets.iter().find(|(name, _)| *name == pad.name()).and_then(|(_, target)| target.upgrade());
-        if let Some(target) = target.filter(|target| !target.is_linked()) {
-            if let Err(error) = pad.link(&target) {
-                log::error!("pad {} does not link: {error}", pad.name());
-            }
-        }
-    };
-    // Elementary streams have their one pad from the beginning.
-    let pads = assembly.demuxer.src_pads();
-    pads.iter().for_each(&link);
-    assembly.demuxer.connect_pad_added(move |_, pad| link(pad));
-    for pad in assembly.inputs.values() {
-        let begun = tell(&signals, || Signal::Begun);
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            begun();
-            gst::PadProbeReturn::Remove
-        });
-    }
-    let complete = tell(&signals, || Signal::PadsComplete);
-    if pads.is_empty() {
-        assembly.demuxer.connect_no_more_pads(move |_| complete());
-    } else {
-        complete();
-    }
-}
-
-/// Bus texts come with line breaks and source positions.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn package_of(factory: &str) -> &'static str {
         "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" | "wavparse" | "videoflip" | "deinterlace"
         | "jpegenc" | "aacparse" | "ac3parse" | "mpegaudioparse" | "flacparse" => "gstreamer1.0-plugins-good",
         "tsdemux" | "mpegpsdemux" | "hlssink2" | "mpegtsmux" | "h264parse" | "h265parse" | "vp9parse"
-        | "av1parse" | "dav1ddec" | "jpegparse" | "mpegvideoparse" | "mpeg4videoparse" | "opusparse" => {
+        | "av1parse" | "av1dec" | "jpegparse" | "mpegvideoparse" | "mpeg4videoparse" | "opusparse" => {
             "gstreamer1.0-plugins-bad"
         }
         _ => "gstreamer1.0-plugins-base",

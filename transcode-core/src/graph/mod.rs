@@ -27,6 +27,7 @@ mod tests;
 mod thumbnail;
 mod upload;
 mod video_gate;
+mod wiring;
 
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};

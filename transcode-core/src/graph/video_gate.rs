@@ -10,9 +10,11 @@ use super::slots::{Slots, Step};
 use crate::event::ChunkReport;
 use crate::units::{FrameRate, MediaTime};
 use gstreamer as gst;
+use gstreamer::buffer::BufferMetaForeachAction as Action;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Sees every picture that leaves the gate: its slot, the buffer, its caps.
@@ -231,6 +233,7 @@ mod imp {
             picture.set_pts(begin);
             picture.set_dts(gst::ClockTime::NONE);
             picture.set_duration(end - begin);
+            without_captions(picture);
         }
 
         /// The same picture once more, stamped for another slot.
@@ -279,6 +282,9 @@ mod imp {
                     true
                 }
                 gst::EventView::Eos(_) => {
+                    if self.with_state(|state| state.done) {
+                        return true;
+                    }
                     let (pictures, armed) = self.with_state(|state| {
                         if !state.armed || state.slots.is_full() {
                             return (Vec::new(), state.armed);
@@ -401,4 +407,14 @@ impl VideoGate {
     pub(super) fn report(&self, into: &mut ChunkReport) {
         self.imp().with_state(|state| state.slots.report(into));
     }
+}
+
+/// Encoders write the captions that they find on a picture into the stream; on a repeated picture
+/// twice, and past a master playlist that says there are none.
+fn without_captions(picture: &mut gst::BufferRef) {
+    picture.foreach_meta_mut(|meta| {
+        // By name, because the type is younger than the oldest GStreamer that this is built for.
+        let is_caption = meta.api().name() == "GstVideoCaptionMetaAPI";
+        ControlFlow::Continue(if is_caption { Action::Remove } else { Action::Keep })
+    });
 }

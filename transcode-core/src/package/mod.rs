@@ -60,9 +60,10 @@ pub enum Format {
 impl Format {
     /// The key of a rung's MP4, where none is asked for: `720p.mp4`, `720p.fragmented.mp4`.
     pub fn key(self, rung: &str) -> String {
+        let [progressive, fragmented] = crate::plan::Plan::movie_keys(rung);
         match self {
-            Self::Progressive => format!("{rung}.mp4"),
-            Self::Fragmented => format!("{rung}.fragmented.mp4"),
+            Self::Progressive => progressive,
+            Self::Fragmented => fragmented,
         }
     }
 }

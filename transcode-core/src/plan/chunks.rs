@@ -114,7 +114,7 @@ mod tests {
     fn chunks_of_an_asked_length_are_that_long_and_never_shorter_than_a_segment() {
         assert_eq!(lengths(7, "400ms", Some("12s")), [2, 2, 2, 1]);
         assert_eq!(lengths(3, "400ms", Some("250ms")), [1, 1, 1]);
-        assert_eq!(lengths(3, "400ms", Some("10h")), [3]);
+        assert_eq!(lengths(3, "400ms", Some("36000s")), [3]);
     }
 
     #[test]

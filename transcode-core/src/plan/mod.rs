@@ -229,6 +229,12 @@ impl Plan {
         }
     }
 
+    /// The keys of the MP4s that may be packaged of a rung: progressive `720p.mp4`, fragmented
+    /// `720p.fragmented.mp4`.
+    pub fn movie_keys(rung: &str) -> [String; 2] {
+        [format!("{rung}.mp4"), format!("{rung}.fragmented.mp4")]
+    }
+
     /// Every distinct audio encode, in the order of the rungs that first ask for it.
     pub fn audio_encodes(&self) -> Vec<&AudioRung> {
         let mut distinct: Vec<&AudioRung> = Vec::new();

@@ -227,8 +227,8 @@ pub enum Reason {
         missing_bytes: u64,
         /// Stream time up to which it plays.
         playable: MediaTime,
-        /// The length that its tables state.
-        stated: MediaTime,
+        /// The length that its tables state, where they state one.
+        stated: Option<MediaTime>,
     },
     /// The file was cut off after the part that is wanted.
     TruncatedLater {
@@ -417,9 +417,9 @@ impl fmt::Display for Reason {
             }
             Self::Truncated { missing_bytes, playable, stated } => write!(
                 f,
-                "the file was cut off: {} of {} are there ({missing_bytes} bytes are missing) and are published",
+                "the file was cut off: {}{} are there ({missing_bytes} bytes are missing) and are published",
                 seconds(*playable),
-                seconds(*stated)
+                stated.map(|stated| format!(" of {}", seconds(stated))).unwrap_or_default()
             ),
             Self::TruncatedLater { missing_bytes, playable } => write!(
                 f,

@@ -301,16 +301,17 @@ fn cut_off(
 ) -> Result<Option<MediaTime>, Error> {
     let Some(cut) = &of.info.truncated else { return Ok(stated) };
     let (missing_bytes, playable) = (cut.missing_bytes, cut.playable);
-    let Some(stated) = stated.filter(|stated| *stated > playable) else { return Ok(stated) };
+    // Many containers state no length, or have lost where they state it.
+    let stated = stated.filter(|stated| *stated > playable);
     let input = |reason: String| Error::Input { uri: of.info.source.uri.clone(), reason };
     if of.spec.clip.end.is_some_and(|end| end <= playable) {
         report.add(Reason::TruncatedLater { missing_bytes, playable });
         return Ok(Some(playable));
     }
     let what = format!(
-        "the file was cut off: {missing_bytes} bytes are missing, it plays up to {} of {}",
+        "the file was cut off: {missing_bytes} bytes are missing, it plays up to {}{}",
         seconds(playable),
-        seconds(stated)
+        stated.map(|stated| format!(" of {}", seconds(stated))).unwrap_or_default()
     );
     if playable <= start || of.rate.ceil(playable - start) < 1 {
         return Err(input(format!("{what}, and nothing of what is wanted is there; fetch it again")));

@@ -36,6 +36,13 @@ pub fn describe(info: &MediaInfo) -> String {
         let kinds: Vec<&str> = info.other.iter().map(|track| track.kind.as_str()).collect();
         let _never_fails = write!(text, "\n  not used: {}", kinds.join(", "));
     }
+    if let Some(cut) = &info.truncated {
+        let (missing, playable) = (cut.missing_bytes, cut.playable.as_secs_f64());
+        let _never_fails = write!(
+            text,
+            "\n  remark: the file was cut off: {missing} bytes are missing, it plays up to {playable:.3} s"
+        );
+    }
     for remark in &info.remarks {
         let _never_fails = write!(text, "\n  remark: {remark}");
     }

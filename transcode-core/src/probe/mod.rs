@@ -106,13 +106,6 @@ fn look(source: &Arc<dyn Source>, platform: &Platform, cancel: &Cancel) -> Resul
     if let Some(whole) = whole {
         info.truncated = Some(cut_short(&info, whole));
     }
-    if let Some(truncated) = &info.truncated {
-        info.remarks.push(format!(
-            "the file was cut off: {} bytes are missing, it plays up to {:.3} s",
-            truncated.missing_bytes,
-            truncated.playable.as_secs_f64()
-        ));
-    }
     if info.video.is_empty() && info.audio.is_empty() {
         let others: Vec<&str> = info.other.iter().map(|track| track.kind.as_str()).collect();
         let others = if others.is_empty() {

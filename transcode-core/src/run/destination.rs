@@ -54,7 +54,13 @@ pub(super) fn refuse_other_plan(plan: &Plan, stored: &[u8], sink: &dyn Sink) -> 
     if stored == *plan {
         return Ok(());
     }
-    let differences = stored.differences(plan);
+    let mut differences = stored.differences(plan);
+    // What a person must know first: another source; last: what the report makes of it.
+    differences.sort_by_key(|difference| match difference.path.split('.').next() {
+        Some("source") => 0,
+        Some("report") => 2,
+        _ => 1,
+    });
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
     let mut named: Vec<String> = differences
         .iter()
@@ -102,6 +108,9 @@ pub(super) fn clear(
     let playlists: BTreeSet<String> = rungs.iter().map(|(plan, rung)| plan.playlist_key(rung)).collect();
     remove(playlists.into_iter().collect())?;
     remove(vec![keys::REPORT.to_owned()])?;
+    // What was packaged of the segments goes before them.
+    let movies: BTreeSet<String> = rungs.iter().flat_map(|(_, rung)| Plan::movie_keys(rung)).collect();
+    remove(movies.into_iter().collect())?;
     remove(segments.into_iter().rev().collect())?;
     remove(vec![keys::THUMBNAIL.to_owned()])?;
     remove(vec![keys::PLAN.to_owned()])

@@ -232,14 +232,17 @@ fn rung_of(plan: &Plan, rung: &str, sizes: &Sizes<'_>, into: &mut Looked) -> Res
     Ok(())
 }
 
-/// Read segments back and hold each against what was written down of it (then there are no facts), or
-/// against the plan.
+/// What reading a segment back told: what is in it (nothing where it is as was written down), or what
+/// is wrong with it.
+type Read = Result<Option<SegmentFacts>, String>;
+
+/// Read segments back and hold each against what was written down of it, or against the plan.
 fn read_back<'p>(
     plan: &Plan,
     places: &[&'p Place],
     sink: &dyn Sink,
     cancel: &Cancel,
-) -> Result<Vec<(&'p Place, Result<Option<SegmentFacts>, String>)>, Error> {
+) -> Result<Vec<(&'p Place, Read)>, Error> {
     let by_key: BTreeMap<&str, &Place> = places.iter().map(|place| (place.key.as_str(), *place)).collect();
     let all: Vec<String> = places.iter().map(|place| place.key.clone()).collect();
     let read = each(&all, |key| {

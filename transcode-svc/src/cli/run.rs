@@ -8,14 +8,14 @@ use super::args::Run;
 use super::output::{Bars, End, Json, Lines, Output, Start, Tracker};
 use super::{Context, probe, profiles};
 use crate::child::Session;
-use crate::engine::{Local, Machine, Told, jobs};
+use crate::engine::{Local, Machine, Told, divided, jobs};
 use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use transcode_core::event::SegmentFacts;
 use transcode_core::plan::{Chunk, Plan, keys};
-use transcode_core::run::{JobReport, Opened, Publisher, joined};
+use transcode_core::run::{JobReport, Opened, Publisher};
 use transcode_core::{Cancel, Error, Event};
 
 /// Make the ladder.
@@ -43,10 +43,12 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
             (report, true)
         }
         Opened::Fresh(mut publisher) | Opened::Resume(mut publisher) => {
-            let missing = publisher.missing().to_vec();
-            let (jobs, why) = jobs(&plan, missing.len(), run.jobs, Machine::here());
-            // One graph over all that touches costs one start.
-            let runs = if jobs == 1 { joined(&missing) } else { missing };
+            let missing = publisher.missing();
+            let free_end = plan.timeline.open_ended || plan.allow_truncated;
+            let segments = missing.iter().map(|run| run.segments().len()).sum();
+            let most = if free_end { 1 } else { segments };
+            let (jobs, why) = jobs(&plan, most, run.jobs, Machine::here());
+            let runs = divided(missing, jobs);
             output.planned(&Start { destination: &destination, plan: &plan, missing: &runs, jobs });
             publisher.warnings().iter().chain(&why).for_each(|text| output.warning(text));
             let child = context.child(&asked.input)?;

@@ -4,7 +4,9 @@
 //! one for decoding and scaling. More graphs pay where cores are left over, and cost memory: each has
 //! its own decoder, look-ahead and pictures on their way. Bytes; cores are those of the cgroup.
 
-use transcode_core::plan::Plan;
+use transcode_core::plan::{Chunk, Plan};
+use transcode_core::run::joined;
+use transcode_core::units::SegmentIndex;
 
 /// What a graph needs whatever it makes: the program, its libraries, the source's blocks.
 const BASE: u64 = 120 << 20;
@@ -68,6 +70,31 @@ pub fn jobs(plan: &Plan, runs: usize, asked: Option<u32>, machine: Machine) -> (
     (jobs, why)
 }
 
+/// Pieces for each child, at least: the last ones to work leave the others idle for a piece at most.
+const PIECES: usize = 3;
+
+/// `runs` for `jobs` children: none so long that the others would wait for it at the end, in order.
+///
+/// One child makes what touches in one go: a graph over all of it costs one start.
+pub fn divided(runs: &[Chunk], jobs: usize) -> Vec<Chunk> {
+    if jobs <= 1 {
+        return joined(runs);
+    }
+    let all: usize = runs.iter().map(|run| run.segments().len()).sum();
+    let most = u32::try_from(all.div_ceil(jobs * PIECES)).unwrap_or(u32::MAX).max(1);
+    let pieces = |run: &Chunk| {
+        let (index, end) = (run.index, run.end.0);
+        let firsts = (run.first.0..end).step_by(most as usize);
+        let piece = move |first: u32| Chunk {
+            index,
+            first: SegmentIndex(first),
+            end: SegmentIndex(first.saturating_add(most).min(end)),
+        };
+        firsts.map(piece).collect::<Vec<_>>()
+    };
+    runs.iter().flat_map(pieces).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +123,7 @@ mod tests {
         assert_eq!([auto(1, 64), auto(2, 64), auto(6, 64), auto(16, 64), auto(64, 64)], [1, 1, 1, 2, 10]);
         assert_eq!(auto(64, 2), 2, "memory is the bound");
         assert_eq!(auto(64, 0), 1);
-        assert_eq!(jobs(&plan("match"), 50, None, machine(16, 64)).0, 5);
+        assert_eq!(jobs(&plan("match"), 50, None, machine(16, 64)).0, 8);
         assert_eq!(jobs(&abr, 3, None, machine(64, 64)).0, 3, "no more than there are runs");
     }
 
@@ -107,6 +134,18 @@ mod tests {
         let (count, why) = jobs(&abr, 50, Some(8), machine(2, 2));
         assert_eq!(count, 2);
         assert!(why.is_some_and(|why| why.contains("--jobs 8") && why.contains("2 are run")));
+    }
+
+    #[test]
+    fn no_child_is_left_with_a_long_rest() {
+        let run = |index, first, end| Chunk { index, first: SegmentIndex(first), end: SegmentIndex(end) };
+        let runs = [run(0, 0, 1), run(1, 1, 3), run(2, 3, 7), run(3, 9, 12)];
+        assert_eq!(divided(&runs, 1), [run(0, 0, 7), run(3, 9, 12)]);
+        let firsts: Vec<u32> = divided(&runs, 2).iter().map(|piece| piece.first.0).collect();
+        assert_eq!(firsts, [0, 1, 3, 5, 9, 11], "ten segments, six pieces of two at most");
+        assert_eq!(divided(&runs, 10).len(), 10);
+        let long = [run(0, 0, 1), run(1, 1, 10), run(2, 10, 19), run(3, 19, 1_000)];
+        assert_eq!(divided(&long, 2)[..3], long[..3], "chunks are short enough already");
     }
 
     #[test]

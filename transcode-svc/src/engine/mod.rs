@@ -7,5 +7,5 @@
 mod jobs;
 mod local;
 
-pub use jobs::{Machine, jobs};
+pub use jobs::{Machine, divided, jobs};
 pub use local::{Local, Told};

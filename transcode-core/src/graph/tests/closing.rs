@@ -129,12 +129,7 @@ fn sound_is_cut_with_the_pictures() {
                 let slots = plan.timeline.slots_of(segment.index);
                 let before = |slot| audio.packets_before(&plan.timeline, slot);
                 let expected = before(slots.end) - before(slots.start);
-                assert_eq!(
-                    u64::from(segment.audio_packets),
-                    expected,
-                    "{sample_rate}, segment {}",
-                    segment.index
-                );
+                assert_eq!(segment.audio_packets, expected, "{sample_rate}, segment {}", segment.index);
             }
         }
     }

@@ -23,7 +23,7 @@ fn planes(path: &std::path::Path, size: (usize, usize)) -> [usize; 3] {
 /// A wide film of 534 lines without a word about its colours is BT.709 by its width; GStreamer takes
 /// it for BT.601 by its lines, and converts.
 ///
-/// Remedy: `colours::take_for`. @@@
+/// Remedy: `colours::take_for`. Without: "[81, 90, 240] became [61, 102, 240]".
 #[test]
 fn untold_colours_are_what_the_plan_takes_them_for() {
     let red = ["-f", "lavfi", "-i", "color=red:s=1280x534:r=30000/1001:d=2", "-pix_fmt", "yuv420p"];
@@ -60,7 +60,7 @@ fn captioned(stream: &[u8]) -> Vec<u8> {
 
 /// The master says CLOSED-CAPTIONS=NONE, and so it is: x264enc writes what the decoder finds.
 ///
-/// Remedy: the gate takes caption metas off. @@@
+/// Remedy: `without_captions` in the gate. Without: 59 of 59.
 #[test]
 fn captions_of_the_source_are_not_passed_on() {
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/media/gopro-karma.mp4");

@@ -1,7 +1,8 @@
 //! What is stored is the checkpoint: what is missing, damaged or foreign is made again, nothing else.
 
 use super::support::{Breaks, bytes, clip, karma, perfect, play, texts, two_rungs};
-use std::collections::BTreeMap;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use transcode_core::event::{ChunkReport, Event, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan, keys};
@@ -338,4 +339,61 @@ fn only_segments_in_flight_are_encoded_twice() {
         store.objects().iter().filter(|(key, _)| key.ends_with(".ts")).all(|(_, object)| object.writes == 1)
     );
     assert!(matches!(open(&plan, &memory(&store)), Opened::Finished(_)));
+}
+
+/// `segments` of `two_rungs`, cut into chunks behind those numbers.
+fn divided(segments: u32, cuts: &BTreeSet<u32>) -> Plan {
+    let mut plan = two_rungs();
+    plan.timeline.slots = u64::from(segments) * u64::from(plan.timeline.segment_slots) - 7;
+    let ends = cuts.iter().copied().filter(|cut| *cut < segments).chain([segments]);
+    plan.chunks = ends
+        .scan(0, |first, end| Some(chunk(0, std::mem::replace(first, end), end)))
+        .zip(0..)
+        .map(|(chunk, index)| Chunk { index, ..chunk })
+        .collect();
+    plan
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Chunks finish in any order, each segment of them at its own moment: every playlist on the way
+    /// begins with the one before, and the last ones are those of a job made in one go.
+    #[test]
+    fn merging_in_any_order_gives_the_same_playlists(
+        segments in 1u32..14,
+        cuts in prop::collection::btree_set(1u32..14, 0..6),
+        order in prop::collection::vec(any::<u32>(), 28),
+    ) {
+        let plan = divided(segments, &cuts);
+        let store = MemorySink::new();
+        let sink = memory(&store);
+        let mut publisher = fresh(&plan, &sink);
+        let reports: Vec<_> = plan.chunks.iter().map(|chunk| made(&plan, chunk)).collect();
+        let all = reports.iter().flat_map(|report| report.rungs.iter().flat_map(|rung| &rung.segments));
+        let mut all: Vec<(u32, &SegmentFacts)> = order.into_iter().cycle().zip(all).collect();
+        all.sort_by_key(|(place, _)| *place);
+        let mut before = BTreeMap::new();
+        for (_, facts) in all {
+            publisher.on_event(&Event::Segment(facts.clone())).unwrap();
+            let now = texts(&store);
+            for (key, text) in before.iter().filter(|(key, _): &(&String, &String)| key.contains('/')) {
+                prop_assert!(now[key].starts_with(text.as_str()), "{}", key);
+            }
+            before = now;
+        }
+        publisher.finish(&reports).unwrap();
+
+        let (whole, other) = (plan.whole(), MemorySink::new());
+        let mut plain = plan.clone();
+        plain.chunks = vec![whole.clone()];
+        let sink = memory(&other);
+        let mut publisher = fresh(&plain, &sink);
+        let report = make(&plain, &whole, &sink, &mut publisher);
+        publisher.finish(&[report]).unwrap();
+        let playlists = |store: &MemorySink| -> BTreeMap<_, _> {
+            texts(store).into_iter().filter(|(key, _)| key.ends_with(".m3u8")).collect()
+        };
+        prop_assert_eq!(playlists(&store), playlists(&other));
+    }
 }

@@ -3,7 +3,7 @@
 use super::support::{clip, karma, output, seconds, sound};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use transcode_core::media::SourceIdentity;
 use transcode_core::plan::{Plan, keys};
 use transcode_core::platform::Platform;
@@ -114,16 +114,63 @@ fn run(plan: &Plan, source: Bytes, sink: Arc<dyn Sink>) -> Result<JobReport, Err
     start(plan.clone(), platform, Arc::new(source), sink, Options::default()).unwrap().wait()
 }
 
+/// A source that answers as far as it is good, and then only once every rung's playlist names a segment:
+/// that it is gone.
+struct Leaves {
+    source: Bytes,
+    plan: Plan,
+    store: MemorySink,
+}
+
+/// Segments that a rung's playlist names.
+fn named(store: &MemorySink, plan: &Plan, rung: &str) -> usize {
+    let list = store.get(&plan.playlist_key(rung)).map(|object| object.bytes.to_vec()).unwrap_or_default();
+    String::from_utf8(list).unwrap().matches("#EXTINF").count()
+}
+
+impl Source for Leaves {
+    fn identity(&self) -> SourceIdentity {
+        self.source.identity()
+    }
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8], c: &Cancel) -> Result<usize, SourceError> {
+        let result = self.source.read_at(offset, buffer, c);
+        let patience = Instant::now() + Duration::from_secs(20);
+        while result.is_err()
+            && Instant::now() < patience
+            && self.plan.rungs.iter().any(|rung| named(&self.store, &self.plan, &rung.name) == 0)
+        {
+            if c.sleep(Duration::from_millis(5)) {
+                return Err(SourceError::Cancelled);
+            }
+        }
+        result
+    }
+}
+
 #[test]
 fn a_source_that_goes_away_leaves_what_plays_and_is_named() {
     let mut source = Bytes::front();
     let plan = karma(source.identity());
     source.good = source.size() * 2 / 3;
     let store = MemorySink::new();
-    let error = run(&plan, source, Arc::new(store.clone())).unwrap_err();
+    let leaves = Leaves { source, plan: plan.clone(), store: store.clone() };
+    let platform = Platform::builtin("software").unwrap();
+    let sink: Arc<dyn Sink> = Arc::new(store.clone());
+    let error = start(plan.clone(), platform, Arc::new(leaves), sink, Options::default())
+        .unwrap()
+        .wait()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Store, "{}", error.chain());
     assert!(error.chain().contains("pulled the plug"), "{}", error.chain());
     sound(&plan, &store, false);
+    for rung in &plan.rungs {
+        let named = named(&store, &plan, &rung.name);
+        assert!((1..plan.timeline.segment_count() as usize).contains(&named), "{named} segments are named");
+    }
+    assert!(store.get(keys::MASTER).is_some());
     assert!(store.get(keys::REPORT).is_none());
     run(&plan, Bytes::front(), Arc::new(store.clone())).unwrap();
     sound(&plan, &store, true);
