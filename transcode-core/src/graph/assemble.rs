@@ -26,7 +26,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Every element whose failure is the input's fault has a name that begins so.
 pub(super) const INPUT: &str = "input-";
@@ -63,6 +63,8 @@ pub(super) struct Assembly {
     pub(super) inputs: BTreeMap<String, gst::Pad>,
     pub(super) video_gate: Option<VideoGate>,
     pub(super) audio_gate: Option<AudioGate>,
+    /// Sound is held back until the seek has come; unset it where none comes.
+    pub(super) wait: Arc<AtomicBool>,
     /// By rung: pictures out of its encoder.
     pub(super) encoded: Vec<Arc<AtomicU64>>,
     /// By rung: AAC packets out of its encoder, without priming and pre-roll.
@@ -141,6 +143,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
         video_gate = Some(gate);
     }
     let mut audio_gate = None;
+    let wait = Arc::new(AtomicBool::new(wait_for_seek));
     if let (Some(input), Some(format)) = (&plan.input.audio, plan.audio_encodes().first()) {
         let run = AudioRun::of(plan, format, &slots);
         let gate = AudioGate::make(audio_gate::Settings {
@@ -159,11 +162,21 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
             },
         });
         builder.pipeline.add(&gate).map_err(|_| builder.wrong("the gate cannot be added"))?;
-        inputs.insert(input.pad.clone(), builder.audio_input(input, format, gate.upcast_ref())?);
+        inputs
+            .insert(input.pad.clone(), builder.audio_input(input, format, gate.upcast_ref(), wait.clone())?);
         builder.audio_branches(gate.upcast_ref(), &run, &sinks, &packets)?;
         audio_gate = Some(gate);
     }
-    Ok(Assembly { pipeline: builder.pipeline, demuxer, inputs, video_gate, audio_gate, encoded, packets })
+    Ok(Assembly {
+        pipeline: builder.pipeline,
+        demuxer,
+        inputs,
+        video_gate,
+        audio_gate,
+        wait,
+        encoded,
+        packets,
+    })
 }
 
 /// The container as platform files key it.
@@ -362,6 +375,7 @@ impl Builder<'_> {
         input: &AudioInput,
         format: &AudioRung,
         gate: &gst::Element,
+        wait: Arc<AtomicBool>,
     ) -> Result<gst::Pad, Error> {
         let missing = || self.wrong(&format!("no decoder is named for audio codec `{}`", input.codec));
         let decoder = self.platform.decode_audio.get(&input.codec).ok_or_else(missing)?;
@@ -389,7 +403,7 @@ impl Builder<'_> {
         }
         let resampler = self.add("audioresample", "audio-resample")?;
         let clock = Clock::of(self.plan.input.container);
-        grid::begin_whole(&resampler, clock, self.plan.timeline.start, format.sample_rate);
+        grid::begin_whole(&resampler, clock, self.plan.timeline.start, format.sample_rate, wait);
         chain.extend([
             self.add("audioconvert", "audio-convert")?,
             resampler,

@@ -369,6 +369,7 @@ impl<'a> Driver<'a> {
             text: format!("this source cannot be entered at {to}; it is decoded from its start"),
         });
         self.sought = None;
+        self.assembly.wait.store(false, Ordering::Relaxed);
         if let Some(gate) = &self.assembly.video_gate {
             gate.arm(true);
         }

@@ -15,6 +15,7 @@ use crate::plan::AudioInput;
 use crate::units::MediaTime;
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What rounding to milliseconds can do, twice. Further off it is no rounding, and the stamp stands.
@@ -63,18 +64,27 @@ fn place(told: i64, start: i64, length: usize, rate: u32) -> i64 {
 }
 
 /// Have `resampler` begin, also after a seek, with a sample whose number is a whole multiple of what
-/// it turns into whole samples of `rate`.
-pub(super) fn begin_whole(resampler: &gst::Element, clock: Clock, start: MediaTime, rate: u32) {
+/// it turns into whole samples of `rate`. While `wait` is set it gets nothing: it keeps its phase over
+/// a flush, so what comes before the seek would tell in what comes after it. The flush unsets it.
+pub(super) fn begin_whole(
+    resampler: &gst::Element,
+    clock: Clock,
+    start: MediaTime,
+    rate: u32,
+    wait: Arc<AtomicBool>,
+) {
     let Some(pad) = resampler.static_pad("sink") else { return };
     let (sought, begun) = (AtomicBool::new(false), AtomicBool::new(false));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_FLUSH;
     pad.add_probe(kinds, move |pad, info| {
         let drop = match &mut info.data {
             Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::FlushStop => {
+                wait.store(false, Ordering::Relaxed);
                 sought.store(true, Ordering::Relaxed);
                 begun.store(false, Ordering::Relaxed);
                 false
             }
+            Some(gst::PadProbeData::Buffer(_)) if wait.load(Ordering::Relaxed) => true,
             Some(gst::PadProbeData::Buffer(buffer)) if !begun.load(Ordering::Relaxed) => {
                 // The first after a seek is clipped, at a time that no sample has.
                 let clipped = sought.swap(false, Ordering::Relaxed);
