@@ -113,7 +113,12 @@ fn where_decoding_fails_the_source_ends_if_that_is_allowed() {
     let input = input.to_str().unwrap();
     let software = finish(transcode(["platforms", "software"])).succeeded().stdout;
     for codec in ["[decode.h264]", "[decode-audio.aac]"] {
-        let strict = software.replacen(codec, &format!("{codec}\nproperties = {{ max-errors = 0 }}"), 1);
+        let properties = codec.replace(']', ".properties]");
+        let strict = if software.contains(&properties) {
+            software.replacen(&properties, &format!("{properties}\nmax-errors = 0"), 1)
+        } else {
+            software.replacen(codec, &format!("{codec}\nproperties = {{ max-errors = 0 }}"), 1)
+        };
         assert_ne!(strict, software);
         let platform = dir.path().join("strict.toml");
         std::fs::write(&platform, strict).unwrap();
