@@ -154,8 +154,6 @@ fn thousands_of_tiny_reads_by_turns_cost_each_block_once() {
         stats.blocks_read as usize <= touched + 3 * 8,
         "{touched} blocks were touched, three places may have 8 ahead: {stats:?}"
     );
-    // How many of them were there before they were asked for is for the machine to say.
-    assert!(stats.read_ahead > 0, "{stats:?}");
 }
 
 #[test]
