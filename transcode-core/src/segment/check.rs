@@ -87,7 +87,7 @@ pub fn check(
 /// Times are read back from the bytes, so they are whole ticks of 90 kHz; the duration is exact.
 ///
 /// # Errors
-/// [`SegmentError`], as [`inspect`] and [`check`] give it.
+/// [`SegmentError`], as [`inspect`](super::inspect()) and [`check`] give it.
 pub fn facts(
     bytes: &[u8],
     plan: &Plan,
