@@ -1,7 +1,7 @@
 //! Engines: what runs a plan's chunks.
 //!
 //! Owns the one that uses this machine's processes ([`Local`]) and how many of them side by side are
-//! worth it ([`jobs`]). Knows plans and children; neither profiles nor terminals, and it writes no
+//! worth it (`jobs`). Knows plans and children; neither profiles nor terminals, and it writes no
 //! playlist: what is made is told, and whoever holds the job publishes it.
 
 mod jobs;
