@@ -12,6 +12,8 @@ mod chunks;
 mod commands;
 mod containers;
 mod destination;
+mod doctor;
+mod fallback;
 mod interruption;
 mod json;
 mod package;

@@ -35,6 +35,7 @@
 //! | [`mod@plan`] | every decision, made before anything runs: pure, stored, compared |
 //! | `graph` | the GStreamer pipeline of one chunk; the only room that spells its names |
 //! | [`run`](mod@run) | the order of things: run a chunk, publish, resume, verify, report |
+//! | [`trial`] | a few pictures through the very same graph, and whether they are right |
 //! | [`package`] | MP4 files out of the segments of a finished job |
 //!
 //! Beside them: [`source`] and [`sink`], the two traits through which every byte comes and goes,
@@ -63,6 +64,7 @@ pub mod segment;
 pub mod sink;
 pub mod source;
 pub mod spec;
+pub mod trial;
 pub mod units;
 
 pub use cancel::Cancel;

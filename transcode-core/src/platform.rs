@@ -160,6 +160,15 @@ pub struct AudioEncoder {
     pub delay: u32,
 }
 
+/// An element that a platform needs and that is not installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// The element.
+    pub element: String,
+    /// The package or driver that brings it.
+    pub package: String,
+}
+
 const BUILTIN: [(&str, &str); 1] = [("software", include_str!("../../pipelines/platforms/software.toml"))];
 
 /// The names of the platforms that are compiled in.

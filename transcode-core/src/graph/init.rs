@@ -42,7 +42,7 @@ pub(crate) fn make(platform: &str, factory: &str) -> Result<gst::Element, Error>
 }
 
 /// The Debian package that brings an element.
-fn package_of(factory: &str) -> &'static str {
+pub(super) fn package_of(factory: &str) -> &'static str {
     match factory {
         name if name.starts_with("avdec_") || name.starts_with("avenc_") => "gstreamer1.0-libav",
         "x264enc" => "gstreamer1.0-plugins-ugly",

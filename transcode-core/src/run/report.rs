@@ -5,7 +5,7 @@
 //! that only publishing may be left. Times are on the plan's clock, costs in milliseconds.
 
 use super::verify::Verified;
-use crate::event::{ChunkReport, SegmentFacts, Timings};
+use crate::event::{ChunkReport, Fallback, SegmentFacts, Timings};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, PlanReport};
 use crate::playlist::{self, Bandwidth};
@@ -45,6 +45,9 @@ pub struct JobReport {
     /// What a person should know, in the order it happened; repeated ones once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Platforms that gave up in the last run, in the order it happened. What they had stored stayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
 }
 
 /// A source that ended early, published as far as it goes.
@@ -180,6 +183,7 @@ impl JobReport {
             timings: total(reports),
             planning: plan.report.clone(),
             warnings,
+            fallbacks: Vec::new(),
         }
     }
 

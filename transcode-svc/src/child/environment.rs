@@ -23,7 +23,7 @@ const NAMES: [&str; 12] = [
 
 /// Passed by how they begin: GStreamer, GLib, the loader, locales, graphics and video drivers, Rust's
 /// own switches, and coverage.
-const PREFIXES: [&str; 22] = [
+const PREFIXES: [&str; 23] = [
     "GST_",
     "G_DEBUG",
     "G_MESSAGES_",
@@ -46,6 +46,8 @@ const PREFIXES: [&str; 22] = [
     "NVIDIA_",
     "ASAN_",
     "LLVM_PROFILE_",
+    // Elements under vendors' names, for tests.
+    "TRANSCODE_STANDINS",
 ];
 
 /// Whether a variable of that name is passed on.

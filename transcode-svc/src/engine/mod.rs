@@ -4,6 +4,7 @@
 //! worth it (`jobs`). Knows plans and children; neither profiles nor terminals, and it writes no
 //! playlist: what is made is told, and whoever holds the job publishes it.
 
+mod fallback;
 mod jobs;
 mod local;
 
