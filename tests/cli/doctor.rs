@@ -51,10 +51,13 @@ fn the_software_platform_passes_and_is_remembered_until_it_is_tried_again() {
     assert_eq!(again["platforms"][0]["speed"], software["speed"]);
     // For people.
     let text = doctor(state.path(), &["--platform", "software"]).succeeded().stdout;
-    for word in ["cores", "memory", "GStreamer", "platform", "software", "HEVC 10 bit", "realtime", "auto uses"] {
+    for word in
+        ["cores", "memory", "GStreamer", "platform", "software", "HEVC 10 bit", "realtime", "auto uses"]
+    {
         assert!(text.contains(word), "{word}: {text}");
     }
-    let retried = document(doctor(state.path(), &["--json", "--platform", "software", "--retry"]).succeeded());
+    let retried =
+        document(doctor(state.path(), &["--json", "--platform", "software", "--retry"]).succeeded());
     assert_eq!(retried["platforms"][0]["tried_now"], true);
 }
 
@@ -83,9 +86,11 @@ fn a_store_that_does_not_answer_is_a_finding_and_an_address_that_cannot_be_is_an
     let dir = tempfile::tempdir().unwrap();
     // Nobody listens on the discard port.
     let found = document(
-        doctor(dir.path(), &["--json", "--platform", "software", "--store", "http://127.0.0.1:9"]).succeeded(),
+        doctor(dir.path(), &["--json", "--platform", "software", "--store", "http://127.0.0.1:9"])
+            .succeeded(),
     );
     assert!(found["store"]["skew"].is_null());
     assert!(found["store"]["error"].as_str().is_some_and(|error| error.contains("127.0.0.1")), "{found}");
-    doctor(dir.path(), &["--platform", "software", "--store", "nonsense"]).failed_in_one_line(2, &["nonsense"]);
+    doctor(dir.path(), &["--platform", "software", "--store", "nonsense"])
+        .failed_in_one_line(2, &["nonsense"]);
 }

@@ -128,7 +128,7 @@ const KBITS: u32 = 1_500;
 /// # Errors
 /// [`Error::Config`] never, unless the profile's shape changes.
 pub fn job() -> Result<JobSpec, Error> {
-    ladder(&[("own", "height = \"source\"", KBITS), ("half", "height = 180", KBITS / 3)])
+    ladder(&[("own", "", KBITS), ("half", "height = 180", KBITS / 3)])
 }
 
 /// A job of one rung of 180 lines: for large clips, where the decoder alone is meant.
@@ -144,7 +144,7 @@ pub fn small_job() -> Result<JobSpec, Error> {
 /// # Errors
 /// As [`job`].
 pub fn large_job() -> Result<JobSpec, Error> {
-    ladder(&[("own", "height = \"source\"", 8 * KBITS)])
+    ladder(&[("own", "", 8 * KBITS)])
 }
 
 /// A job of so many rungs of the clip's size, each with an encoder of its own.

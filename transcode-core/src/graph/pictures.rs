@@ -10,6 +10,7 @@ use crate::units::Resolution;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc};
+use gstreamer_video::prelude::*;
 
 /// How long one picture may take.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(20);
@@ -82,9 +83,8 @@ fn plain(sample: &gst::Sample, size: Resolution) -> Option<Vec<u8>> {
     let frame = gstreamer_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
     let (width, height) = (usize::try_from(size.width()).ok()?, usize::try_from(size.height()).ok()?);
     let mut bytes = Vec::with_capacity(width * height * 3 / 2);
-    for (plane, (width, height)) in [(width, height), (width / 2, height / 2), (width / 2, height / 2)]
-        .into_iter()
-        .enumerate()
+    for (plane, (width, height)) in
+        [(width, height), (width / 2, height / 2), (width / 2, height / 2)].into_iter().enumerate()
     {
         let stride = usize::try_from(*frame.plane_stride().get(plane)?).ok()?;
         let data = frame.plane_data(u32::try_from(plane).ok()?).ok()?;

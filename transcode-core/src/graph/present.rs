@@ -10,9 +10,7 @@ pub(crate) fn missing(platform: &Platform) -> Result<Vec<Missing>, Error> {
     init()?;
     let elements = [&platform.encode.element, &platform.encode_audio.element];
     let gone = elements.into_iter().filter(|name| gst::ElementFactory::find(name).is_none());
-    Ok(gone
-        .map(|name| Missing { element: name.clone(), package: package_of(name).to_owned() })
-        .collect())
+    Ok(gone.map(|name| Missing { element: name.clone(), package: package_of(name).to_owned() }).collect())
 }
 
 /// GStreamer's version: `1.22.0`.

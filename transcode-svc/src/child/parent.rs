@@ -109,7 +109,8 @@ impl Session {
                 settings.program.display()
             ))
         };
-        let (process, socket) = Process::start(&settings.program, &settings.log, settings.registry.as_deref()).map_err(cannot)?;
+        let (process, socket) =
+            Process::start(&settings.program, &settings.log, settings.registry.as_deref()).map_err(cannot)?;
         let (identity, size) = (source.identity(), source.size());
         let uri = identity.uri.clone();
         let out = socket.try_clone().map_err(cannot)?;

@@ -75,8 +75,7 @@ impl Command {
 
     /// stdout is read by a program.
     fn is_json(&self) -> bool {
-        matches!(self, Self::Package(package) if package.json)
-            || self.input().is_some_and(|input| input.json)
+        matches!(self, Self::Package(package) if package.json) || self.input().is_some_and(|input| input.json)
     }
 }
 

@@ -87,7 +87,11 @@ pub(super) fn choose(
         let aside = memory.health.get(&platform.name).and_then(|health| health.aside(now()));
         if let Some(left) = aside.filter(|_| !only && platform.name != SOFTWARE) {
             let minutes = left.div_ceil(60);
-            sorted.reject(&platform, format!("it failed too often and is tried again in {minutes} min"), true);
+            sorted.reject(
+                &platform,
+                format!("it failed too often and is tried again in {minutes} min"),
+                true,
+            );
             continue;
         }
         let is_new = memory.verdict(&platform).is_none();
@@ -97,7 +101,10 @@ pub(super) fn choose(
             let verdict = trials::verdict(&platform, Depth::Speed, child, &tell, cancel)?;
             keep(&keeper, &key, &mut memory, &platform, verdict);
         }
-        match memory.verdict(&platform).filter(|verdict| auto && !verdict.passed()) {
+        match memory
+            .verdict(&platform)
+            .filter(|verdict| auto && platform.name != SOFTWARE && !verdict.passed())
+        {
             Some(verdict) => {
                 let why = verdict.pairs.first().and_then(|pair| pair.why.clone()).unwrap_or_default();
                 sorted.reject(&platform, format!("its trial failed: {why}"), true);

@@ -1,9 +1,9 @@
 //! `transcode probe`, and the look at a source that the other commands begin with.
 
+use super::Context;
 use super::args::{Input, Probe};
 use super::output::to_stdout;
 use super::platforms::{self, Candidate, Chosen, SOFTWARE};
-use super::Context;
 use crate::child::Session;
 use crate::machine::{Keeper, Key};
 use std::sync::Arc;

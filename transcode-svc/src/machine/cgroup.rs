@@ -28,9 +28,10 @@ impl Cgroup {
     /// Thousandths of a core that the processes of the group may use together, where that is bounded.
     pub fn cpu_millis(&self) -> Option<u64> {
         let two = self.unified().into_iter().filter_map(|dir| quota_of_two(&read(&dir, "cpu.max")?));
-        let one = self.controller("cpu").into_iter().filter_map(|dir| {
-            quota(&read(&dir, "cpu.cfs_quota_us")?, &read(&dir, "cpu.cfs_period_us")?)
-        });
+        let one = self
+            .controller("cpu")
+            .into_iter()
+            .filter_map(|dir| quota(&read(&dir, "cpu.cfs_quota_us")?, &read(&dir, "cpu.cfs_period_us")?));
         two.chain(one).min()
     }
 

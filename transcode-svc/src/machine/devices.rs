@@ -44,7 +44,8 @@ impl Devices {
         nodes.extend(render.iter().map(|name| format!("dri/{name}")));
         let mut drivers = Vec::new();
         drivers.extend(text("proc/driver/nvidia/version").map(|line| one_line(&line)));
-        drivers.extend(text("etc/nv_tegra_release").map(|line| one_line(line.trim_start_matches(['#', ' ']))));
+        drivers
+            .extend(text("etc/nv_tegra_release").map(|line| one_line(line.trim_start_matches(['#', ' ']))));
         for gpu in names(&root.join("proc/driver/nvidia/gpus"), |_| true) {
             let path = format!("proc/driver/nvidia/gpus/{gpu}/information");
             let model = fs::read_to_string(root.join(path)).ok();
@@ -102,7 +103,10 @@ mod tests {
             ("dev/nvidia0", ""),
             ("dev/nvidiactl", ""),
             ("dev/tty0", ""),
-            ("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01\nGCC\n"),
+            (
+                "proc/driver/nvidia/version",
+                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01\nGCC\n",
+            ),
             ("proc/driver/nvidia/gpus/0000:00:1e.0/information", "Model: \t\t Tesla T4\nIRQ: 10\n"),
             ("proc/sys/kernel/osrelease", "6.1.0\n"),
         ]);

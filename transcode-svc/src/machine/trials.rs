@@ -17,7 +17,7 @@ use transcode_core::run::ChunkRequest;
 use transcode_core::sink::MemorySink;
 use transcode_core::spec::{JobSpec, Profile};
 use transcode_core::trial::{self, Clip};
-use transcode_core::units::SegmentIndex;
+use transcode_core::units::{MediaTime, SegmentIndex};
 use transcode_core::{Cancel, Error, ErrorKind};
 
 /// Silence after which a child at a trial is killed: two seconds of small pictures take less.
@@ -134,7 +134,7 @@ impl Tried<'_> {
         let clip = trial::speed_clip();
         let mut profile = Profile::builtin("abr")?;
         // The clip has two seconds.
-        let second = "1s".parse().map_err(|_| Error::Interrupted)?;
+        let second = MediaTime::new(1, 1).unwrap_or(MediaTime::ZERO);
         (profile.segment, profile.encoding.key_interval) = (second, second);
         let job = JobSpec::new(profile);
         let whole = self.run(&clip, &job, |plan| plan.whole())?;

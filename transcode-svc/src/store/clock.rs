@@ -38,9 +38,8 @@ impl Stores {
         let mut location = url.clone();
         location.set_query(None);
         let _no_user = location.set_username("").and_then(|()| location.set_password(None));
-        let silent = |reason: String| {
-            Error::Sink(SinkError::Unavailable { location: location.to_string(), reason })
-        };
+        let silent =
+            |reason: String| Error::Sink(SinkError::Unavailable { location: location.to_string(), reason });
         let client = client(config, &url, Policy::none())?;
         let asked = async { tokio::time::timeout(PATIENCE, client.head(url).send()).await };
         let response = self.runtime.handle().block_on(asked);

@@ -195,9 +195,7 @@ impl Findings {
         let usable = |found: &&PlatformFindings| found.passed && found.set_aside.is_none();
         let mut best: Vec<&PlatformFindings> = platforms.iter().filter(usable).collect();
         best.sort_by(|a, b| {
-            let rank = |found: &PlatformFindings| {
-                (found.name != super::SOFTWARE, found.speed.unwrap_or(0.0))
-            };
+            let rank = |found: &PlatformFindings| (found.name != super::SOFTWARE, found.speed.unwrap_or(0.0));
             rank(b).partial_cmp(&rank(a)).unwrap_or(std::cmp::Ordering::Equal)
         });
         let auto = best.iter().map(|found| found.name.clone()).collect();
@@ -212,10 +210,11 @@ fn summary(machine: &MachineFindings, best: &[&PlatformFindings], looked_for_mor
     let Some(first) = best.first() else {
         return "Nothing that was looked at works here yet; what is missing stands above.".to_owned();
     };
-    let allowed = machine.cpu_quota.map_or(machine.cores_allowed as f64, |quota| {
-        quota.min(machine.cores_allowed as f64)
-    });
-    let cores = if allowed < 1.5 { format!("{allowed:.2} CPU core") } else { format!("{allowed:.0} CPU cores") };
+    let allowed = machine
+        .cpu_quota
+        .map_or(machine.cores_allowed as f64, |quota| quota.min(machine.cores_allowed as f64));
+    let cores =
+        if allowed < 1.5 { format!("{allowed:.2} CPU core") } else { format!("{allowed:.0} CPU cores") };
     let with = if first.name == super::SOFTWARE {
         format!("{cores} and no GPU that is used")
     } else {
@@ -281,7 +280,10 @@ mod tests {
     #[test]
     fn a_sentence_says_what_it_is_good_for() {
         let slow = findings(vec![found("software", 0.5, true)]).summary;
-        assert!(slow.contains("120 minutes") && slow.contains("slower than") && slow.contains("no GPU"), "{slow}");
+        assert!(
+            slow.contains("120 minutes") && slow.contains("slower than") && slow.contains("no GPU"),
+            "{slow}"
+        );
         let fast = findings(vec![found("nvidia", 8.0, true), found("software", 0.5, true)]);
         assert!(fast.summary.contains("8.0× realtime") && fast.summary.contains("software goes on"));
         assert_eq!(fast.auto, ["nvidia", "software"]);

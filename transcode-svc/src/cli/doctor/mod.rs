@@ -108,7 +108,5 @@ fn asked_for(doctor: &Doctor, findings: &Findings) -> Result<(), Error> {
         return Ok(());
     }
     let bad = findings.platforms.iter().find(|found| !found.passed);
-    bad.map_or(Ok(()), |found| {
-        Err(Error::Platform { platform: found.name.clone(), reason: found.why_not() })
-    })
+    bad.map_or(Ok(()), |found| Err(Error::Platform { platform: found.name.clone(), reason: found.why_not() }))
 }

@@ -24,7 +24,10 @@ fn head(findings: &Findings) -> String {
     let machine = &findings.machine;
     let MachineFindings { devices, .. } = machine;
     let mut rows = vec![
-        ("transcode", format!("{}, GStreamer {}, Linux {}", findings.program, findings.gstreamer, devices.kernel)),
+        (
+            "transcode",
+            format!("{}, GStreamer {}, Linux {}", findings.program, findings.gstreamer, devices.kernel),
+        ),
         ("cores", cores(machine)),
         ("memory", memory(machine)),
     ];
@@ -44,7 +47,8 @@ fn head(findings: &Findings) -> String {
         let clock = match (store.skew, &store.error) {
             (Some(-2..=2), _) => "the clocks agree".to_owned(),
             (Some(skew), _) => {
-                let advice = if skew.unsigned_abs() > 300 { "; stores refuse that: set this clock" } else { "" };
+                let advice =
+                    if skew.unsigned_abs() > 300 { "; stores refuse that: set this clock" } else { "" };
                 let direction = if skew > 0 { "ahead of" } else { "behind" };
                 format!("this clock is {} s {direction} the store's{advice}", skew.unsigned_abs())
             }
@@ -129,7 +133,8 @@ fn remarks(found: &PlatformFindings) -> Vec<String> {
     }
     for pair in &found.pairs {
         if let Some(why) = &pair.why {
-            let title = trial::clips().iter().find(|clip| clip.name == pair.clip).map_or("?", |clip| clip.title);
+            let title =
+                trial::clips().iter().find(|clip| clip.name == pair.clip).map_or("?", |clip| clip.title);
             lines.push(format!("{name}: {title} failed: {why}"));
         }
     }
