@@ -70,6 +70,7 @@ pub mod units;
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind};
 pub use event::Event;
+pub use graph::{describe, missing, not_installed};
 pub use media::MediaInfo;
 pub use plan::{Plan, plan};
 pub use platform::Platform;

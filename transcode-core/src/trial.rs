@@ -15,7 +15,7 @@ use crate::event::ChunkReport;
 use crate::graph::{self, pictures};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, plan};
-use crate::platform::{Missing, Platform};
+use crate::platform::Platform;
 use crate::probe::probe;
 use crate::run::{ChunkRequest, run};
 use crate::segment::inspect;
@@ -264,18 +264,10 @@ fn psnr(left: &[u8], right: &[u8]) -> f64 {
     10.0 * (255.0 * 255.0 * left.len() as f64 / squares as f64).log10()
 }
 
-/// The elements that a platform cannot do without and that are not installed here.
-///
-/// # Errors
-/// [`Error::Platform`] where GStreamer does not start.
-pub fn missing(platform: &Platform) -> Result<Vec<Missing>, Error> {
-    graph::missing(platform)
-}
-
 /// The version of GStreamer that is used: `1.22.0`.
 ///
 /// # Errors
-/// As [`missing`].
+/// [`Error::Platform`] where GStreamer does not start.
 pub fn gstreamer_version() -> Result<String, Error> {
     graph::version()
 }

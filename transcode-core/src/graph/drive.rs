@@ -12,7 +12,9 @@ use super::fragments::{RungOutput, UNENDED};
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
-use super::wiring::{connect, tell, watcher};
+use super::viewer::Eyes;
+use super::wiring::{connect, tell};
+use super::witness::Witness;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
@@ -126,6 +128,11 @@ impl<'a> Driver<'a> {
         let aborting = Arc::new(AtomicBool::new(false));
         let fragment_error = Arc::new(Mutex::new(None));
         let uploader = Uploader::start(plan.clone(), run.sink.clone(), run.cancel.clone(), event_sender);
+        let witness = run
+            .platform
+            .encode
+            .check_pictures
+            .then(|| Witness::new(run.platform, plan.clone(), run.chunk.clone()));
         let outputs: Vec<_> = plan
             .rungs
             .iter()
@@ -136,6 +143,7 @@ impl<'a> Driver<'a> {
                     chunk: run.chunk.clone(),
                     uploader: uploader.handle(),
                     aborting: aborting.clone(),
+                    witness: witness.clone(),
                     error: fragment_error.clone(),
                     ended: AtomicU64::new(UNENDED),
                     finished: AtomicU32::new(0),
@@ -164,7 +172,9 @@ impl<'a> Driver<'a> {
             platform: run.platform,
             source: element,
             outputs: &outputs,
-            watcher: watcher(chooser.clone(), first_picture.clone(), begun),
+            first_picture: first_picture.clone(),
+            begun,
+            eyes: Arc::new(Eyes { chooser: chooser.clone(), witness }),
             need_earlier: tell(&signal_sender, || Signal::NeedEarlier),
             wait_for_seek: seek,
         })?;
@@ -213,6 +223,9 @@ impl<'a> Driver<'a> {
 
     /// Start, seek, and turn the handle until every segment is finished.
     fn until_the_end(&mut self) -> Result<(), Error> {
+        for text in std::mem::take(&mut self.assembly.notes) {
+            (self.run.events)(Event::Warning { text });
+        }
         let bus = self.assembly.pipeline.bus().ok_or_else(|| self.platform_error("a pipeline has no bus"))?;
         if self.assembly.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(self

@@ -7,6 +7,7 @@
 //! store slow the encoder.
 
 use super::upload::{Handle, Item};
+use super::witness::Witness;
 use crate::error::Error;
 use crate::plan::{Chunk, Plan};
 use crate::segment;
@@ -23,6 +24,8 @@ pub(super) struct RungOutput {
     pub(super) uploader: Handle,
     /// Set before the graph is stopped for any reason but its end.
     pub(super) aborting: Arc<AtomicBool>,
+    /// Compares what was encoded with what went in, where the encoder is not believed.
+    pub(super) witness: Option<Arc<Witness>>,
     /// The first thing that was wrong with a fragment.
     pub(super) error: Arc<Mutex<Option<Error>>>,
     /// The slot where the pictures (or packets) ended; [`UNENDED`] while they go on. Known before
@@ -80,7 +83,12 @@ impl RungOutput {
             self.finished.fetch_add(1, Ordering::SeqCst);
             return true;
         }
-        match segment::facts(&bytes, &self.plan, &self.rung, index) {
+        let checked = segment::facts(&bytes, &self.plan, &self.rung, index)
+            .map_err(|error| Error::Verification {
+                reason: format!("rung {} segment {index}: {error}", self.rung),
+            })
+            .and_then(|facts| self.bear_witness(index, &bytes).map(|()| facts));
+        match checked {
             Ok(facts) => {
                 let key = self.plan.segment_key(&self.rung, index);
                 let taken = self.uploader.submit(Item::Segment { key, bytes, facts });
@@ -88,11 +96,18 @@ impl RungOutput {
                 taken
             }
             Err(error) => {
-                let reason = format!("rung {} segment {index}: {error}", self.rung);
-                let mut slot = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.get_or_insert(Error::Verification { reason });
+                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 false
             }
+        }
+    }
+
+    /// Where the encoder is not believed, its picture is compared.
+    fn bear_witness(&self, index: SegmentIndex, bytes: &[u8]) -> Result<(), Error> {
+        let has_pictures = self.plan.input.video.is_some();
+        match self.witness.as_ref().filter(|_| has_pictures) {
+            Some(witness) => witness.check(&self.rung, index, bytes),
+            None => Ok(()),
         }
     }
 }

@@ -100,7 +100,7 @@ fn serve_requests(link: &Arc<Link>, inbox: &Receiver<Request>, cancel: &Cancel) 
             }
             (ToChild::Examine, _) => alive_meanwhile(link, |_| {
                 let platforms: Vec<Platform> = parse(&body)?;
-                let missing = platforms.iter().map(trial::missing).collect::<Result<_, _>>()?;
+                let missing = platforms.iter().map(transcode_core::missing).collect::<Result<_, _>>()?;
                 let examined = Examined { gstreamer: trial::gstreamer_version()?, missing };
                 Ok((ToParent::Examined, print(&examined)?))
             }),
