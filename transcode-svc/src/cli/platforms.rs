@@ -123,10 +123,25 @@ pub(super) fn keep(keeper: &Keeper, key: &Key, memory: &mut Memory, platform: &P
     });
 }
 
-/// `element \`nvh264enc\` (NVIDIA's driver), …`.
+/// Elements named for each package; the rest are counted.
+const NAMED: usize = 3;
+
+/// ``missing: `nvh264enc`, `nvh264dec` (NVIDIA's driver)``: by what brings them.
 pub(super) fn list(missing: &[Missing]) -> String {
-    let one = |missing: &Missing| format!("element `{}` is missing ({})", missing.element, missing.package);
-    missing.iter().map(one).collect::<Vec<_>>().join(", ")
+    let mut packages: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in missing {
+        match packages.iter_mut().find(|(package, _)| *package == one.package) {
+            Some((_, elements)) => elements.push(&one.element),
+            None => packages.push((&one.package, vec![&one.element])),
+        }
+    }
+    let group = |(package, elements): &(&str, Vec<&str>)| {
+        let named: Vec<String> = elements.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+        let more = elements.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more} ({package})", named.join(", "))
+    };
+    format!("missing: {}", packages.iter().map(group).collect::<Vec<_>>().join("; "))
 }
 
 /// Candidates in the order in which they are used.
@@ -270,9 +285,9 @@ mod tests {
         let [told] = &chosen.fallbacks[..] else { panic!("{chosen:?}") };
         assert_eq!((told.from.as_str(), told.to.as_str(), told.segment), ("a", "b", None));
         let mut none = Sorted::default();
-        none.reject(&platform("a"), "element `x` is missing (y)".into(), true);
+        none.reject(&platform("a"), "missing: `x` (y)".into(), true);
         let error = none.chosen().expect_err("none").to_string();
-        assert!(error.contains("`x` is missing (y)") && error.contains(SOFTWARE), "{error}");
+        assert!(error.contains("missing: `x` (y)") && error.contains(SOFTWARE), "{error}");
     }
 
     #[test]
