@@ -1,7 +1,7 @@
 //! What of the parent's environment a child sees: what a media library needs, nothing else.
 //!
 //! A list of what may pass, not of what may not: keys of stores go by many names. Knows names only,
-//! never values.
+//! never values, but for what the child's memory allocator is told where nobody has told it anything.
 
 use std::ffi::OsString;
 
@@ -48,6 +48,14 @@ const PREFIXES: [&str; 22] = [
     "LLVM_PROFILE_",
 ];
 
+/// What glibc's allocator is told (`mallopt(3)`), where the parent's environment does not say it.
+///
+/// A graph has some twenty threads, and what one allocates another frees: an arena for each, as is the
+/// default, holds 30 MB of holes. Four do not make them wait. Blocks from 512 KiB up, pictures above
+/// all, go back to the system when they are freed; by default the first that is freed raises that
+/// limit to its own size, and from then on pictures lie between small things that keep their place.
+const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "524288")];
+
 /// Whether a variable of that name is passed on.
 fn passes(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -55,7 +63,10 @@ fn passes(name: &str) -> bool {
 
 /// This process's environment, as a child sees it.
 pub(super) fn for_child() -> Vec<(OsString, OsString)> {
-    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes)).collect()
+    let told = ALLOCATOR.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let told = told.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let passed = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes));
+    told.chain(passed).collect()
 }
 
 #[cfg(test)]
