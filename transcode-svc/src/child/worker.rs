@@ -100,6 +100,7 @@ fn serve_requests(link: &Arc<Link>, inbox: &Receiver<Request>, cancel: &Cancel) 
             }
             (ToChild::Probe, Some(source)) => alive_meanwhile(link, |_| {
                 let platform: Platform = parse(&body)?;
+                prepare_meanwhile(&platform);
                 let info = probe::probe(source.clone(), &platform, cancel)?;
                 Ok((ToParent::Probed, print(&info)?))
             }),
