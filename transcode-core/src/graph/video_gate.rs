@@ -337,15 +337,8 @@ mod imp {
         fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
             match query.view_mut() {
                 // Everything behind maps frames by their meta, so a decoder may hand out its own
-                // padded pictures. libav's does so only into a pool that it was offered here: without
-                // one it copies every picture whose coded height is not the shown one (1088 for 1080).
+                // padded pictures; without this answer libav copies every one of them.
                 gst::QueryViewMut::Allocation(query) => {
-                    let (caps, need_pool) = query.get_owned();
-                    let info = caps.and_then(|caps| gstreamer_video::VideoInfo::from_caps(&caps).ok());
-                    if let Some(info) = info.filter(|_| need_pool) {
-                        let size = u32::try_from(info.size()).unwrap_or(u32::MAX);
-                        query.add_allocation_pool(Some(&gstreamer_video::VideoBufferPool::new()), size, 0, 0);
-                    }
                     query.add_allocation_meta::<gstreamer_video::VideoMeta>(None);
                     true
                 }
