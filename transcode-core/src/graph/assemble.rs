@@ -10,7 +10,7 @@ use super::audio_gate::{self, AAC_FRAME, AtItsEnd, AudioGate, position_time};
 use super::clock::{Clock, clock};
 use super::closing::{self, Boundaries};
 use super::colours;
-use super::encoder;
+use super::encoder::{self, Joints};
 use super::fragments::{Discard, RungOutput};
 use super::grid;
 use super::init::make;
@@ -96,13 +96,18 @@ struct Builder<'a> {
     plan: &'a Plan,
     outputs: &'a [Arc<RungOutput>],
     platform: &'a Platform,
+    joints: Joints,
     pipeline: gst::Pipeline,
 }
 
 /// Build the whole pipeline, in state NULL.
 pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
     let Parts { plan, chunk, platform, source, outputs, watcher, need_earlier, wait_for_seek } = parts;
-    let builder = Builder { plan, outputs, platform, pipeline: gst::Pipeline::new() };
+    let begin = plan.timeline.begin(chunk.first);
+    let followed = chunk.end.0 < plan.timeline.segment_count();
+    let after = followed.then(|| plan.timeline.begin(chunk.end) - begin);
+    let joints = Joints { before: chunk.first.0 > 0, after };
+    let builder = Builder { plan, outputs, platform, joints, pipeline: gst::Pipeline::new() };
     builder.pipeline.add(&source).map_err(|_| builder.wrong("the source cannot be added"))?;
     let container = container_key(plan);
     let demuxer = match platform.demux.get(&container) {
@@ -341,7 +346,7 @@ impl Builder<'_> {
         counter: &Arc<AtomicU64>,
     ) -> Result<(), Error> {
         let name = &rung.name;
-        let encoder = encoder::video(self.platform, video)?;
+        let encoder = encoder::video(self.platform, video, self.joints)?;
         encoder.set_property("name", format!("{name}-encode"));
         self.pipeline.add(&encoder).map_err(|_| self.wrong("the encoder cannot be added"))?;
         let profile = self.caps(&format!("{name}-profile"), &encoder::output_caps(video))?;

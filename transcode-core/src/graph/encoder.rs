@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::plan::{AudioRung, VideoRung};
 use crate::platform::{EncoderFamily, Platform, Unit, UnitProperty, Value};
 use crate::spec::{RateControl, Tune};
-use crate::units::Bitrate;
+use crate::units::{Bitrate, MediaTime};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::collections::BTreeMap;
@@ -50,8 +50,44 @@ fn in_unit(rate: Bitrate, property: &UnitProperty) -> String {
     }
 }
 
+/// What stands beside an encoder's pictures, on the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Joints {
+    /// Another encoder's pictures stand before its own, and have left the buffer as it is.
+    pub(super) before: bool,
+    /// Another's will stand behind: how long its own last.
+    pub(super) after: Option<MediaTime>,
+}
+
+/// What of its buffer (VBV) an encoder leaves to the next one, and takes for granted where one has been
+/// before: two fifths. x264's own 0.9 is more than another encoder leaves behind.
+const LEFT: (i64, i64) = (2, 5);
+
+/// The buffer of an encoder, in the encoder's terms: bits a second, its size in ms of those, and the
+/// kbit that are in it before the first picture (absent: x264's own 0.9).
+///
+/// Who is followed by another keeps to a buffer smaller by what it has to leave, at a rate lower by as much as
+/// fills that over its length. Then the real buffer holds at least as much more than the encoder
+/// believes in the end: either it was filled to the brim and had the larger size, or it gained at the
+/// higher rate all the way.
+fn vbv(rung: &VideoRung, joints: Joints) -> (Bitrate, i64, Option<i64>) {
+    let size = rung.vbv.ticks(1_000).max(1);
+    let rate = i64::try_from(rung.bitrate.bits_per_second()).unwrap_or(i64::MAX);
+    let left = size * LEFT.0 / LEFT.1;
+    let filled = joints.before.then(|| (left.saturating_mul(rate) / 1_000_000).max(2));
+    let Some(length) = joints.after.map(|length| length.ticks(1_000)) else {
+        return (rung.bitrate, size.clamp(1, 10_000), filled);
+    };
+    // Pieces shorter than that are no longer than the buffer.
+    let left = left.min(length / 2);
+    let lower = i128::from(rate) * i128::from(length - left) / i128::from(length.max(1));
+    let lower = u64::try_from(lower).ok().and_then(Bitrate::new).unwrap_or(rung.bitrate);
+    let kept = i128::from(size - left) * i128::from(rate) / i128::from(lower.bits_per_second().max(1));
+    (lower, i64::try_from(kept).unwrap_or(size).clamp(1, 10_000), filled)
+}
+
 /// The H.264 encoder of a rung, ready to link: raw pictures in, H.264 out.
-pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Element, Error> {
+pub(super) fn video(platform: &Platform, rung: &VideoRung, joints: Joints) -> Result<gst::Element, Error> {
     let spelling = &platform.encode;
     let encoder = make(&platform.name, &spelling.element)?;
     set_all(platform, &encoder, &spelling.properties)?;
@@ -66,7 +102,7 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
         set(platform, &encoder, property, &rung.threads.to_string())?;
     }
     match spelling.family {
-        EncoderFamily::X264 => x264(platform, &encoder, rung)?,
+        EncoderFamily::X264 => x264(platform, &encoder, rung, joints)?,
     }
     Ok(encoder)
 }
@@ -74,7 +110,7 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
 /// x264's habits: everything but the rate goes through one option string, which is applied before
 /// the element's own properties; its default is CBR with 600 ms of VBV, so the rate control has to
 /// be spelt out; and ABR is CBR with the buffer taken away.
-fn x264(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
+fn x264(platform: &Platform, encoder: &gst::Element, rung: &VideoRung, joints: Joints) -> Result<(), Error> {
     let spelling = &platform.encode;
     // Key frames stand on the plan's grid and nowhere else, and nothing refers across them.
     let mut options = vec!["scenecut=0".to_owned(), "open-gop=0".to_owned()];
@@ -93,18 +129,20 @@ fn x264(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result
             set(platform, encoder, &spelling.tune.property, word)?;
         }
     }
-    let vbv = u64::try_from(rung.vbv.nanos() / 1_000_000).unwrap_or(0);
+    let (rate, size, filled) = vbv(rung, joints);
     match rung.rate_control {
         RateControl::Abr => set(platform, encoder, &spelling.vbv.property, "0")?,
-        RateControl::Cbr => {
-            set(platform, encoder, &spelling.vbv.property, &vbv.clamp(1, 10_000).to_string())?;
-        }
         // `pass=qual` is constant rate factor, with `bitrate` as its ceiling.
         RateControl::CappedCrf { crf } => {
             set(platform, encoder, "pass", "qual")?;
             set(platform, encoder, "quantizer", &crf.to_string())?;
-            set(platform, encoder, &spelling.vbv.property, &vbv.clamp(1, 10_000).to_string())?;
         }
+        RateControl::Cbr => {}
+    }
+    if rung.rate_control != RateControl::Abr {
+        set(platform, encoder, &spelling.bitrate.property, &in_unit(rate, &spelling.bitrate))?;
+        set(platform, encoder, &spelling.vbv.property, &size.to_string())?;
+        options.extend(filled.map(|kbits| format!("vbv-init={kbits}")));
     }
     if let Some(tuning) = rung.tuning.get(spelling.family.name()) {
         options.push(tuning.clone());
