@@ -101,7 +101,6 @@ fn serve_requests(link: &Arc<Link>, inbox: &Receiver<Request>, cancel: &Cancel) 
             }
             (ToChild::Probe, Some(source)) => alive_meanwhile(link, |_| {
                 let platform: Platform = parse(&body)?;
-                prepare_meanwhile(&platform);
                 let info = probe::probe(source.clone(), &platform, cancel)?;
                 Ok((ToParent::Probed, print(&info)?))
             }),
@@ -154,16 +153,6 @@ fn alive_meanwhile<T>(link: &Arc<Link>, task: impl FnOnce(&AtomicBool) -> T) -> 
         ended.cancel();
         result
     })
-}
-
-/// What is looked at is mostly made next: load what that takes while the demuxer waits for reads.
-fn prepare_meanwhile(platform: &Platform) {
-    let platform = platform.clone();
-    let thread =
-        std::thread::Builder::new().name("prepare".to_owned()).spawn(move || run::prepare(&platform));
-    if let Err(error) = thread {
-        log::debug!("no thread to load plugins on: {error}");
-    }
 }
 
 fn broken(reason: &str) -> Error {
