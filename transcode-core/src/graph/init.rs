@@ -1,7 +1,6 @@
 //! `gst::init`, once, and what may never be plugged.
 
 use crate::error::Error;
-use crate::platform::Platform;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
@@ -26,33 +25,6 @@ pub(crate) fn init() -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Load the plugins of the elements that most runs on this platform have, those that are quick to load
-/// first: loading takes a lock, and whoever needs one of these meanwhile waits for all that began before.
-pub(crate) fn load(platform: &Platform) {
-    if init().is_err() {
-        // Whoever needs it says so.
-        return;
-    }
-    let video = platform.decode.get("h264");
-    let audio = platform.decode_audio.get("aac");
-    let usual = [
-        platform.demux.get("mp4"),
-        video.and_then(|video| video.parse.as_ref()),
-        audio.and_then(|audio| audio.parse.as_ref()),
-        Some(&platform.encode.element),
-        video.and_then(|video| video.element.as_ref()),
-        Some(&platform.encode_audio.element),
-    ];
-    let ours = ["queue", "videoconvert", "audioconvert", "audioresample", "hlssink2", "mpegtsmux"];
-    let (quick, slow) = usual.split_at(4);
-    let names = quick.iter().flatten().map(|name| name.as_str()).chain(ours);
-    for name in names.chain(slow.iter().flatten().map(|name| name.as_str())) {
-        if gst::ElementFactory::find(name).and_then(|factory| factory.load().ok()).is_none() {
-            log::debug!("element `{name}` cannot be loaded beforehand");
-        }
-    }
 }
 
 /// An element by its factory's name.

@@ -32,5 +32,5 @@ mod wiring;
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
 pub(crate) use drive::{ChunkRun, run_chunk};
 pub(crate) use examine::{Examination, Examined, SMALL, examine};
-pub(crate) use init::{init, load};
+pub(crate) use init::init;
 pub(crate) use notes::{Look, SeenTrack};

@@ -108,13 +108,6 @@ pub fn run(
     }
 }
 
-/// Load what most runs on this platform need, so that [`run`] need not: plugins and the libraries behind
-/// them, some 0.2 s on one core. Meant for a thread of its own while a source is being probed; says
-/// nothing of what is not there, which `run` does.
-pub fn prepare(platform: &Platform) {
-    crate::graph::load(platform);
-}
-
 /// A plan is only run on the bytes that it was made for.
 fn same_source(plan: &Plan, source: &dyn Source) -> Result<(), Error> {
     let (planned, found) = (&plan.source, source.identity());

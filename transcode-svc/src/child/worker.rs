@@ -25,8 +25,8 @@ use transcode_core::{Cancel, Error, Event, probe};
 const STARTING: Duration = Duration::from_secs(120);
 
 /// Turns a demuxer's tiny reads into a few questions to the parent, which has its own, larger cache
-/// where the source is far away: eight places that are read in turn, and a little ahead of each. A
-/// question costs some 50 µs; at 100 Mbit/s there are a hundred a second.
+/// where the source is far away: eight places that are read in turn, and a little ahead of each:
+/// a hundred questions a second at 100 Mbit/s.
 const CACHE: CacheOptions = CacheOptions { block: 128 << 10, capacity: 4 << 20, threads: 2, read_ahead: 4 };
 
 /// Status of a child whose parent has gone, or that was never given a socket.
@@ -101,7 +101,6 @@ fn serve_requests(link: &Arc<Link>, inbox: &Receiver<Request>, cancel: &Cancel) 
             }
             (ToChild::Probe, Some(source)) => alive_meanwhile(link, |_| {
                 let platform: Platform = parse(&body)?;
-                prepare_meanwhile(&platform);
                 let info = probe::probe(source.clone(), &platform, cancel)?;
                 Ok((ToParent::Probed, print(&info)?))
             }),
@@ -154,16 +153,6 @@ fn alive_meanwhile<T>(link: &Arc<Link>, task: impl FnOnce(&AtomicBool) -> T) -> 
         ended.cancel();
         result
     })
-}
-
-/// What is looked at is mostly made next: load what that takes while the demuxer waits for reads.
-fn prepare_meanwhile(platform: &Platform) {
-    let platform = platform.clone();
-    let thread =
-        std::thread::Builder::new().name("prepare".to_owned()).spawn(move || run::prepare(&platform));
-    if let Err(error) = thread {
-        log::debug!("no thread to load plugins on: {error}");
-    }
 }
 
 fn broken(reason: &str) -> Error {
