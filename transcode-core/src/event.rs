@@ -1,5 +1,6 @@
 //! What a running job says: plain data, the same in process, over the child's socket and as JSON.
 
+use crate::segment::Bucket;
 use crate::units::{MediaTime, SegmentIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -92,6 +93,9 @@ pub struct SegmentFacts {
     /// over, and players must be told (RFC 8216 §4.3.2.3). Absent without video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter_sets: Option<u32>,
+    /// What its pictures do to the buffer that the rung declares; absent where it declares none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<Bucket>,
     /// It had been there before, made by somebody else.
     pub adopted: bool,
 }

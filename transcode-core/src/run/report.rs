@@ -9,9 +9,10 @@ use crate::event::{ChunkReport, Fallback, SegmentFacts, Timings};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, PlanReport};
 use crate::playlist::{self, Bandwidth};
+use crate::segment::{Buffer, Vbv};
 use crate::units::{MediaTime, SegmentIndex};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The format of `report.json`; a stored report of another version is not believed.
 pub const REPORT_VERSION: u32 = 1;
@@ -67,6 +68,10 @@ pub struct RungSummary {
     /// Measured; absent where all segments were there already and the store tells no sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
+    /// How its pictures fit the buffer that it declares; absent where it declares none (ABR) or where
+    /// the last run made nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vbv: Option<Vbv>,
     /// Its segments, from 0 without a gap.
     pub segments: Vec<SegmentRow>,
 }
@@ -161,7 +166,15 @@ impl JobReport {
         resumed_at: SegmentIndex,
         mut warnings: Vec<String>,
     ) -> Self {
-        let rungs: Vec<_> = verified.rungs.into_iter().map(|(rung, rows)| summary(rung, rows)).collect();
+        let rungs: Vec<_> = verified
+            .rungs
+            .into_iter()
+            .map(|(rung, rows)| {
+                let vbv = buffer(plan, reports, &rung, &rows);
+                warnings.extend(vbv.as_ref().and_then(|vbv| vbv.warning(&rung)));
+                RungSummary { vbv, ..summary(rung, rows) }
+            })
+            .collect();
         warnings.extend(verified.notes);
         let unknown = rungs.iter().flat_map(|rung| &rung.segments).filter(|row| row.bytes.is_none()).count();
         if unknown > 0 {
@@ -218,7 +231,27 @@ impl JobReport {
 fn summary(rung: String, segments: Vec<SegmentRow>) -> RungSummary {
     let known = || segments.iter().filter_map(|row| Some((row.bytes?, row.duration)));
     let bandwidth = known().next().is_some().then(|| playlist::measure(known()));
-    RungSummary { rung, bandwidth, segments }
+    RungSummary { rung, bandwidth, vbv: None, segments }
+}
+
+/// The leaky bucket over a rung's segments, whoever made them.
+fn buffer(plan: &Plan, reports: &[ChunkReport], rung: &str, rows: &[SegmentRow]) -> Option<Vbv> {
+    let buffer = Buffer::of(plan.rung(rung)?.video.as_ref()?, plan.timeline.rate)?;
+    let made: Vec<&[SegmentFacts]> = reports
+        .iter()
+        .flat_map(|report| &report.rungs)
+        .filter(|made| made.rung == rung)
+        .map(|made| made.segments.as_slice())
+        .collect();
+    let known: BTreeMap<SegmentIndex, &SegmentFacts> =
+        made.iter().flat_map(|facts| facts.iter()).map(|facts| (facts.index, facts)).collect();
+    let first = |facts: &&[SegmentFacts]| facts.iter().map(|facts| facts.index).min();
+    let joints: BTreeSet<SegmentIndex> = made.iter().filter_map(first).filter(|at| at.0 > 0).collect();
+    let segments = rows.iter().map(|row| {
+        let bucket = known.get(&row.index).and_then(|facts| facts.bucket.as_ref());
+        (row.index, bucket)
+    });
+    buffer.run(segments, |index| joints.contains(&index))
 }
 
 /// One after the other: the first chunk's latencies, everybody's costs.

@@ -4,7 +4,7 @@ use super::clock;
 use super::error::SegmentError;
 use super::inspect::{AudioStream, Inspected, Piece, VideoStream, inspect_with};
 use super::sps::{Sps, SpsColour};
-use super::{AudioFormat, crc32, nal_units};
+use super::{AudioFormat, Buffer, crc32, nal_units};
 use crate::event::SegmentFacts;
 use crate::plan::{AudioRung, Plan, VideoRung};
 use crate::playlist::Avc;
@@ -108,6 +108,9 @@ pub fn facts(
     let audio_packets = audio.map_or(0, |packets| packets.len() as u64);
     let slots = if video.is_some() { pictures } else { audio_packets };
     let shown = video.into_iter().flatten().map(|picture| clock::time(picture.pts, near));
+    let rate = plan.timeline.rate;
+    let buffer = plan.rung(rung).and_then(|rung| Buffer::of(rung.video.as_ref()?, rate));
+    let sizes = || video.into_iter().flatten().map(|picture| picture.bytes);
     Ok(SegmentFacts {
         rung: rung.to_owned(),
         index,
@@ -119,6 +122,7 @@ pub fn facts(
         duration: plan.timeline.rate.time_of(slots),
         crc32: crc32(bytes),
         parameter_sets,
+        bucket: buffer.map(|buffer| buffer.pour(sizes())),
         adopted: false,
     })
 }

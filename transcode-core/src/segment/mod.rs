@@ -10,6 +10,7 @@
 
 mod adts;
 mod bits;
+mod bucket;
 mod check;
 pub(crate) mod clock;
 mod crc;
@@ -22,6 +23,7 @@ mod tables;
 mod ts;
 
 pub use adts::AudioFormat;
+pub use bucket::{Bucket, Buffer, Step, Vbv};
 pub use check::{check, facts};
 pub use crc::crc32;
 pub use error::SegmentError;

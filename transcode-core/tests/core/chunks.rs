@@ -6,6 +6,7 @@
 
 mod clips;
 mod made;
+mod rate;
 mod sound;
 
 use clips::{RECIPES, Recipe, recipe};

@@ -1,7 +1,7 @@
 //! What of the parent's environment a child sees: what a media library needs, nothing else.
 //!
 //! A list of what may pass, not of what may not: keys of stores go by many names. Knows names only,
-//! never values.
+//! never values, but for what the child's memory allocator is told where nobody has told it anything.
 
 use std::ffi::OsString;
 
@@ -50,6 +50,16 @@ const PREFIXES: [&str; 23] = [
     "TRANSCODE_STANDINS",
 ];
 
+/// What glibc's allocator is told (`mallopt(3)`), where the parent's environment does not say it.
+///
+/// A graph has some twenty threads, and what one allocates another frees: with an arena for each, as is
+/// the default, much is held in holes. Four do not make them wait. Blocks from 256 KiB up, pictures above
+/// all, go back to the system when they are freed; by default the first one that is freed raises that limit
+/// to its own size, and from then on pictures lie between small things that keep their place. Measured:
+/// 152 MB instead of 166 for one rendition of 1080p, at 5,000 page faults more in all: pictures come from
+/// pools.
+const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+
 /// Whether a variable of that name is passed on.
 fn passes(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -57,12 +67,26 @@ fn passes(name: &str) -> bool {
 
 /// This process's environment, as a child sees it.
 pub(super) fn for_child() -> Vec<(OsString, OsString)> {
-    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes)).collect()
+    let told = ALLOCATOR.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let told = told.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let passed = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes));
+    told.chain(passed).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_allocator_is_told_once_and_what_the_parent_says_counts() {
+        let told = for_child();
+        for (name, value) in ALLOCATOR {
+            let found: Vec<_> =
+                told.iter().filter(|(told, _)| told == name).map(|(_, value)| value).collect();
+            let wanted = std::env::var_os(name).unwrap_or_else(|| value.into());
+            assert_eq!(found, [&wanted], "{name}");
+        }
+    }
 
     #[test]
     fn credentials_do_not_pass_and_what_a_graph_needs_does() {

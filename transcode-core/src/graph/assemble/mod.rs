@@ -14,6 +14,7 @@ pub(super) use audio::AUDIO_POSTROLL;
 
 use super::audio_gate::{self, AtItsEnd, AudioGate};
 use super::clock::Clock;
+use super::encoder::Joints;
 use super::fragments::RungOutput;
 use super::init::make;
 use super::video_gate::{self, VideoGate};
@@ -99,6 +100,7 @@ struct Builder<'a> {
     /// The way that pictures take.
     way: &'a Pictures,
     eyes: Arc<Eyes>,
+    joints: Joints,
     pipeline: gst::Pipeline,
     notes: RefCell<Vec<String>>,
 }
@@ -134,7 +136,12 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
         });
     }
     let notes = RefCell::new(Vec::new());
-    let builder = Builder { plan, outputs, platform, way, eyes, pipeline: gst::Pipeline::new(), notes };
+    let begin = plan.timeline.begin(chunk.first);
+    let followed = chunk.end.0 < plan.timeline.segment_count();
+    let after = followed.then(|| plan.timeline.begin(chunk.end) - begin);
+    let joints = Joints { before: chunk.first.0 > 0, after };
+    let pipeline = gst::Pipeline::new();
+    let builder = Builder { plan, outputs, platform, way, eyes, joints, pipeline, notes };
     if let Some(why) = why.filter(|_| plan.input.video.is_some()) {
         builder.note(why);
     }

@@ -269,7 +269,7 @@ impl Builder<'_> {
         counter: &Arc<AtomicU64>,
     ) -> Result<(), Error> {
         let name = &rung.name;
-        let encoder = encoder::video(self.platform, video)?;
+        let encoder = encoder::video(self.platform, video, self.joints)?;
         encoder.set_property("name", format!("{name}-encode"));
         self.pipeline.add(&encoder).map_err(|_| self.wrong("the encoder cannot be added"))?;
         let profile = self.caps(&format!("{name}-profile"), &encoder::output_caps(self.platform, video))?;

@@ -4,12 +4,15 @@
 //! habits that no table can say. Properties are checked against the element before they are set, so
 //! that a wrong one is an error that names it and no abort.
 
+mod joints;
 mod nvenc;
 mod nvv4l2;
 mod qsv;
 mod va;
 mod videotoolbox;
 mod x264;
+
+pub(super) use joints::Joints;
 
 use super::init::make;
 use crate::error::Error;
@@ -179,7 +182,7 @@ fn buffer_in(unit: Unit, rate: Bitrate, time: MediaTime) -> u64 {
 }
 
 /// The H.264 encoder of a rung, ready to link: raw pictures in, H.264 out.
-pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Element, Error> {
+pub(super) fn video(platform: &Platform, rung: &VideoRung, joints: Joints) -> Result<gst::Element, Error> {
     let spelling = &platform.encode;
     let encoder = make(platform, &spelling.element)?;
     set_all(platform, &encoder, &spelling.properties)?;
@@ -202,7 +205,7 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung) -> Result<gst::Elemen
     }
     rate_control(platform, &encoder, rung)?;
     match spelling.family {
-        EncoderFamily::X264 => x264::adapt(platform, &encoder, rung)?,
+        EncoderFamily::X264 => x264::adapt(platform, &encoder, rung, joints)?,
         EncoderFamily::Nvv4l2 => nvv4l2::adapt(platform, &encoder, rung)?,
         EncoderFamily::Nvenc => nvenc::adapt(platform, &encoder, rung)?,
         EncoderFamily::Va => va::adapt(platform, &encoder, rung)?,

@@ -115,6 +115,7 @@ pub(crate) fn perfect(plan: &Plan, first: u32, end: u64) -> ChunkReport {
                     duration: timeline.rate.time_of(last - slots.start),
                     crc32: transcode_core::segment::crc32(&bytes(&rung.name, index)),
                     parameter_sets: has_video.then_some(7),
+                    bucket: None,
                     adopted: false,
                 }
             })
