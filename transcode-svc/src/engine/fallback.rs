@@ -123,6 +123,7 @@ mod tests {
                     duration: MediaTime::ZERO,
                     crc32: 0,
                     parameter_sets: None,
+                    bucket: None,
                     adopted: false,
                 });
             }
