@@ -112,7 +112,7 @@ fn where_decoding_fails_the_source_ends_if_that_is_allowed() {
     std::fs::write(&input, bytes).unwrap();
     let input = input.to_str().unwrap();
     let software = finish(transcode(["platforms", "software"])).succeeded().stdout;
-    let pictures = ("output-corrupt = false }", "output-corrupt = false, max-errors = 0 }");
+    let pictures = ("output-corrupt = false", "output-corrupt = false\nmax-errors = 0");
     let sound = ("[decode-audio.aac]", "[decode-audio.aac]\nproperties = { max-errors = 0 }");
     for (lax, severe) in [pictures, sound] {
         let strict = software.replacen(lax, severe, 1);
