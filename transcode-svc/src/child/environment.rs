@@ -53,12 +53,9 @@ const PREFIXES: [&str; 23] = [
 /// What glibc's allocator is told (`mallopt(3)`), where the parent's environment does not say it.
 ///
 /// A graph has some twenty threads, and what one allocates another frees: with an arena for each, as is
-/// the default, much is held in holes. Four do not make them wait. Blocks from 256 KiB up, pictures above
-/// all, go back to the system when they are freed; by default the first one that is freed raises that limit
-/// to its own size, and from then on pictures lie between small things that keep their place. Measured:
-/// 152 MB instead of 166 for one rendition of 1080p, at 5,000 page faults more in all: pictures come from
-/// pools.
-const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "4"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+/// the default, much is held in holes. Four do not make them wait. Giving pictures back to the system
+/// one by one (`MALLOC_MMAP_THRESHOLD_`) would save some 15 MB more, for 2 to 5 % of the CPU.
+const ALLOCATOR: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "4")];
 
 /// Whether a variable of that name is passed on.
 fn passes(name: &str) -> bool {
