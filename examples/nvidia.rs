@@ -1,35 +1,8 @@
 //! A ladder on an NVIDIA card: everything in CUDA memory; x264 encodes where the card has no encoder (A100, H100).
 //!
 //! `cargo run --release --example nvidia -- film.mp4 out`
-use std::sync::Arc;
-use transcode_core::{Cancel, DirSink, FileSource, JobEvent, JobSpec, Options, Platform, Profile};
+mod ladder;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (input, output) = arguments.next().zip(arguments.next()).ok_or("usage: nvidia INPUT OUTPUT")?;
-    let encodes = Platform::builtin("nvidia")?;
-    let platform = if transcode_core::missing(&encodes)?.is_empty() {
-        encodes
-    } else {
-        Platform::builtin("nvidia-decode")?
-    };
-    if let Some(gone) = transcode_core::missing(&platform)?.first() {
-        return Err(
-            format!("{} ({}) is missing: install {}", gone.element, gone.purpose, gone.package).into()
-        );
-    }
-    let source = Arc::new(FileSource::open(input)?);
-    let media = transcode_core::probe(source.clone(), &platform, &Cancel::new())?;
-    let plan = transcode_core::plan(&media, &JobSpec::new(Profile::builtin("abr")?), &platform)?;
-    println!("{}", plan.explain());
-    let sink = Arc::new(DirSink::create(output)?);
-    for event in transcode_core::start(plan, platform, source, sink, Options::default())? {
-        match event {
-            JobEvent::Segment(segment) => println!("{} {}", segment.rung, segment.index),
-            JobEvent::Warning { text } => println!("{text}"),
-            JobEvent::Failed(error) => return Err(error.chain().into()),
-            _ => {}
-        }
-    }
-    Ok(())
+    ladder::on(&["nvidia", "nvidia-decode"])
 }
