@@ -12,7 +12,7 @@
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::ChunkReport;
-use crate::graph::{self, pictures};
+use crate::graph::{self, pictures, psnr};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, plan};
 use crate::platform::Platform;
@@ -256,18 +256,6 @@ fn compare(clip: &Clip, made: Vec<u8>, size: Resolution) -> Result<(usize, f64),
     Ok(each.fold((0, f64::INFINITY), |least, one| if one.1 < least.1 { one } else { least }))
 }
 
-/// Peak signal to noise of 8-bit samples, in dB.
-fn psnr(left: &[u8], right: &[u8]) -> f64 {
-    if left.len() != right.len() || left.is_empty() {
-        return 0.0;
-    }
-    let squares = left.iter().zip(right).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum::<u64>();
-    if squares == 0 {
-        return f64::INFINITY;
-    }
-    10.0 * (255.0 * 255.0 * left.len() as f64 / squares as f64).log10()
-}
-
 /// The version of GStreamer that is used: `1.22.0`.
 ///
 /// # Errors
@@ -301,14 +289,6 @@ pub fn of(platform: &Platform, clip: &Clip, cancel: &Cancel) -> Result<(Judged, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn noise_is_measured_in_decibels() {
-        assert!((psnr(&[0; 100], &[255; 100])).abs() < 1e-9);
-        assert!((psnr(&[100; 100], &[101; 100]) - 48.13).abs() < 0.01);
-        assert!(psnr(&[7; 10], &[7; 10]).is_infinite());
-        assert!(psnr(&[7; 10], &[7; 9]).abs() < 1e-9, "another size is another picture");
-    }
 
     #[test]
     fn the_clips_are_small_enough_to_be_carried_along() {

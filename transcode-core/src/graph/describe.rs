@@ -4,7 +4,7 @@
 //! so the same plan on the same platform and version of GStreamer gives the same text.
 
 use super::assemble::{Assembly, Parts, assemble};
-use super::fragments::{RungOutput, UNENDED};
+use super::fragments::RungOutput;
 use super::source_element::{Watched, source_element};
 use super::upload::Uploader;
 use super::viewer::Eyes;
@@ -20,7 +20,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
@@ -53,26 +53,10 @@ pub fn describe(plan: &Plan, platform: &Platform) -> Result<String, Error> {
     let cancel = Cancel::new();
     let (events, _nobody) = mpsc::channel();
     let uploader = Uploader::start(plan.clone(), Arc::new(MemorySink::new()), cancel.clone(), events);
-    let witness = platform.encode.check_pictures.then(|| Witness::new(platform, plan.clone(), chunk.clone()));
-    let eyes = Arc::new(Eyes { chooser: None, witness: witness.clone() });
-    let outputs: Vec<_> = plan
-        .rungs
-        .iter()
-        .map(|rung| {
-            Arc::new(RungOutput {
-                rung: rung.name.clone(),
-                plan: plan.clone(),
-                chunk: chunk.clone(),
-                uploader: uploader.handle(),
-                aborting: Arc::new(AtomicBool::new(true)),
-                witness: witness.clone(),
-                error: Arc::new(Mutex::new(None)),
-                ended: AtomicU64::new(UNENDED),
-                finished: AtomicU32::new(0),
-                last_size: Mutex::new(0),
-            })
-        })
-        .collect();
+    let witness = Witness::wanted(platform, &plan, &chunk);
+    let (aborting, error) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(None)));
+    let outputs = RungOutput::all(&plan, &chunk, &uploader, witness.as_ref(), &aborting, &error);
+    let eyes = Arc::new(Eyes { chooser: None, witness });
     let source = source_element(Watched::new(Arc::new(Nothing(plan.source.clone()))), cancel)?;
     source.set_property("name", "source");
     let assembly = assemble(Parts {

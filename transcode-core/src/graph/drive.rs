@@ -8,7 +8,7 @@ mod faults;
 
 use super::assemble::{AUDIO_POSTROLL, Assembly, Parts, assemble};
 use super::clock::clock;
-use super::fragments::{RungOutput, UNENDED};
+use super::fragments::RungOutput;
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
@@ -26,7 +26,7 @@ use crate::source::Source;
 use crate::units::{MediaTime, SegmentIndex};
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -128,29 +128,9 @@ impl<'a> Driver<'a> {
         let aborting = Arc::new(AtomicBool::new(false));
         let fragment_error = Arc::new(Mutex::new(None));
         let uploader = Uploader::start(plan.clone(), run.sink.clone(), run.cancel.clone(), event_sender);
-        let witness = run
-            .platform
-            .encode
-            .check_pictures
-            .then(|| Witness::new(run.platform, plan.clone(), run.chunk.clone()));
-        let outputs: Vec<_> = plan
-            .rungs
-            .iter()
-            .map(|rung| {
-                Arc::new(RungOutput {
-                    rung: rung.name.clone(),
-                    plan: plan.clone(),
-                    chunk: run.chunk.clone(),
-                    uploader: uploader.handle(),
-                    aborting: aborting.clone(),
-                    witness: witness.clone(),
-                    error: fragment_error.clone(),
-                    ended: AtomicU64::new(UNENDED),
-                    finished: AtomicU32::new(0),
-                    last_size: Mutex::new(0),
-                })
-            })
-            .collect();
+        let witness = Witness::wanted(run.platform, &plan, run.chunk);
+        let outputs =
+            RungOutput::all(&plan, run.chunk, &uploader, witness.as_ref(), &aborting, &fragment_error);
         let slots = plan.timeline.slots_of(run.chunk.first).start
             ..plan.timeline.slots_of(SegmentIndex(run.chunk.end.0.saturating_sub(1))).end;
         let wanted = plan.thumbnail.clone().filter(|thumbnail| slots.contains(&thumbnail.frame));

@@ -6,10 +6,10 @@
 //! held against the plan and handed to the uploader on the same thread, which is what makes a slow
 //! store slow the encoder.
 
-use super::upload::{Handle, Item};
+use super::upload::{Handle, Item, Uploader};
 use super::witness::Witness;
 use crate::error::Error;
-use crate::plan::{Chunk, Plan};
+use crate::plan::{Chunk, Plan, Rung};
 use crate::segment;
 use crate::units::{MediaTime, SegmentIndex};
 use std::io::Write;
@@ -38,9 +38,35 @@ pub(super) struct RungOutput {
 }
 
 /// No end is known yet.
-pub(super) const UNENDED: u64 = u64::MAX;
+const UNENDED: u64 = u64::MAX;
 
 impl RungOutput {
+    /// One for every rung, in the plan's order. They share whether the run is aborted, and its first error.
+    pub(super) fn all(
+        plan: &Arc<Plan>,
+        chunk: &Chunk,
+        uploader: &Uploader,
+        witness: Option<&Arc<Witness>>,
+        aborting: &Arc<AtomicBool>,
+        error: &Arc<Mutex<Option<Error>>>,
+    ) -> Vec<Arc<Self>> {
+        let one = |rung: &Rung| {
+            Arc::new(Self {
+                rung: rung.name.clone(),
+                plan: plan.clone(),
+                chunk: chunk.clone(),
+                uploader: uploader.handle(),
+                aborting: aborting.clone(),
+                witness: witness.cloned(),
+                error: error.clone(),
+                ended: AtomicU64::new(UNENDED),
+                finished: AtomicU32::new(0),
+                last_size: Mutex::new(0),
+            })
+        };
+        plan.rungs.iter().map(one).collect()
+    }
+
     /// Everything that will come has gone by, and lasted so long.
     pub(super) fn ended(&self, length: MediaTime) {
         let first = self.plan.timeline.slots_of(self.chunk.first).start;

@@ -1,11 +1,12 @@
 //! Decodes a small video into plain pictures, with software decoders alone: what a platform's output is
 //! compared with, and the output itself.
 //!
-//! Owns its few elements' names. For clips of our own and what was made of them: nothing else is let in.
+//! The decoders are those of platform `software`. For clips of our own and what was made of them: nothing else is let in.
 //! Pictures are I420 without padding, at the size that is asked for, in the order they are shown.
 
 use super::init::init;
 use crate::error::Error;
+use crate::platform::Platform;
 use crate::units::Resolution;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -30,17 +31,13 @@ pub(crate) fn pictures(
         platform: "software".to_owned(),
         reason: format!("a picture cannot be compared: {reason}"),
     };
-    let demuxer = match container {
-        "mpeg-ts" => "tsdemux",
-        _ => "qtdemux",
-    };
-    let decoder = match codec {
-        "hevc" => "h265parse ! avdec_h265",
-        "vp9" => "vp9parse ! avdec_vp9",
-        "av1" => "av1parse ! av1dec",
-        "mpeg2" => "mpegvideoparse ! avdec_mpeg2video",
-        _ => "h264parse ! avdec_h264",
-    };
+    let software = Platform::builtin("software")?;
+    let lacks = |what: &str, key: &str| failed(format!("software has no {what} for {key}"));
+    let demuxer = software.demux.get(container).ok_or_else(|| lacks("demuxer", container))?;
+    let decoder = software.decode.get(codec).and_then(|decoders| decoders.first());
+    let decoder = decoder.ok_or_else(|| lacks("decoder", codec))?;
+    let chain: Vec<&str> = decoder.parse.iter().chain(&decoder.element).map(String::as_str).collect();
+    let decoder = chain.join(" ! ");
     let (width, height) = (size.width(), size.height());
     let text = format!(
         "appsrc name=in format=bytes ! {demuxer} ! {decoder} ! videoconvert ! videoscale ! \
@@ -93,4 +90,30 @@ fn plain(sample: &gst::Sample, size: Resolution) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+/// Peak signal to noise of 8-bit samples, in dB: infinite where they are equal, 0 where they are not as
+/// many.
+pub(crate) fn psnr(left: &[u8], right: &[u8]) -> f64 {
+    if left.len() != right.len() || left.is_empty() {
+        return 0.0;
+    }
+    let squares = left.iter().zip(right).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum::<u64>();
+    if squares == 0 {
+        return f64::INFINITY;
+    }
+    10.0 * (255.0 * 255.0 * left.len() as f64 / squares as f64).log10()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_measured_in_decibels() {
+        assert!((psnr(&[0; 100], &[255; 100])).abs() < 1e-9);
+        assert!((psnr(&[100; 100], &[101; 100]) - 48.13).abs() < 0.01);
+        assert!(psnr(&[7; 10], &[7; 10]).is_infinite());
+        assert!(psnr(&[7; 10], &[7; 9]).abs() < 1e-9, "another size is another picture");
+    }
 }

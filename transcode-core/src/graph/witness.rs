@@ -6,6 +6,7 @@
 //! segment's check to say; this is about green, frozen and foreign pictures.
 
 use super::init::make;
+use super::pictures::psnr;
 use crate::error::Error;
 use crate::plan::{Chunk, Plan};
 use crate::platform::Platform;
@@ -48,10 +49,16 @@ pub(super) struct Witness {
 type Small = [Vec<u8>; 3];
 
 impl Witness {
-    /// One for a chunk.
-    pub(super) fn new(platform: &Platform, plan: Arc<Plan>, chunk: Chunk) -> Arc<Self> {
-        let (seen, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { platform: platform.clone(), plan, chunk, seen, changed })
+    /// One for a chunk, where the platform's encoder is not believed.
+    pub(super) fn wanted(platform: &Platform, plan: &Arc<Plan>, chunk: &Chunk) -> Option<Arc<Self>> {
+        let one = || Self {
+            platform: platform.clone(),
+            plan: plan.clone(),
+            chunk: chunk.clone(),
+            seen: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        platform.encode.check_pictures.then(|| Arc::new(one()))
     }
 
     /// It is the first picture of a segment.
@@ -213,18 +220,6 @@ fn shrink(picture: &gst::Buffer, caps: &gst::Caps) -> Option<Small> {
 fn span(at: usize, blocks: usize, length: usize) -> std::ops::Range<usize> {
     let begin = at * length / blocks;
     begin..((at + 1) * length / blocks).max(begin + 1).min(length.max(1))
-}
-
-/// Peak signal to noise of equal lengths, in dB; at most 100.
-fn psnr(left: &[u8], right: &[u8]) -> f64 {
-    let squares: u64 =
-        left.iter().zip(right).map(|(left, right)| u64::from(left.abs_diff(*right)).pow(2)).sum();
-    if squares == 0 {
-        return 100.0;
-    }
-    #[allow(clippy::cast_precision_loss)]
-    let mean = squares as f64 / left.len().max(1) as f64;
-    (10.0 * (255.0 * 255.0 / mean).log10()).min(100.0)
 }
 
 #[cfg(test)]
