@@ -7,9 +7,7 @@
 mod joints;
 mod nvenc;
 mod nvv4l2;
-mod qsv;
 mod va;
-mod videotoolbox;
 mod x264;
 
 pub(super) use joints::Joints;
@@ -204,15 +202,27 @@ pub(super) fn video(platform: &Platform, rung: &VideoRung, joints: Joints) -> Re
         set_mapped(platform, &encoder, profile, &rung.profile)?;
     }
     rate_control(platform, &encoder, rung)?;
-    match spelling.family {
-        EncoderFamily::X264 => x264::adapt(platform, &encoder, rung, joints)?,
-        EncoderFamily::Nvv4l2 => nvv4l2::adapt(platform, &encoder, rung)?,
-        EncoderFamily::Nvenc => nvenc::adapt(platform, &encoder, rung)?,
-        EncoderFamily::Va => va::adapt(platform, &encoder, rung)?,
-        EncoderFamily::Qsv => qsv::adapt(platform, &encoder, rung)?,
-        EncoderFamily::Videotoolbox => videotoolbox::adapt(platform, &encoder, rung)?,
+    if spelling.family == EncoderFamily::X264 {
+        x264::adapt(platform, &encoder, rung, joints)?;
+    } else {
+        tune(platform, &encoder, rung)?;
+        buffers(platform, &encoder, rung)?;
+        odd_habits(platform, &encoder, rung)?;
+        tuning(platform, &encoder, rung)?;
     }
     Ok(encoder)
+}
+
+/// What no table can say of a hardware encoder.
+fn odd_habits(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
+    match platform.encode.family {
+        EncoderFamily::Nvv4l2 => nvv4l2::adapt(platform, encoder, rung),
+        EncoderFamily::Nvenc => nvenc::adapt(platform, encoder, rung),
+        EncoderFamily::Va => va::adapt(platform, encoder, rung),
+        // Quick Sync's GOPs are closed where there are no B-frames; VideoToolbox is asked for profile and
+        // level in the caps.
+        EncoderFamily::X264 | EncoderFamily::Qsv | EncoderFamily::Videotoolbox => Ok(()),
+    }
 }
 
 /// The mode, and the quality of capped CRF.

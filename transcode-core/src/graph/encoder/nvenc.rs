@@ -1,6 +1,6 @@
 //! NVENC: with a quality to keep, the average must be unset, and the ceiling is the maximum alone.
 
-use super::{buffers, set_in_unit, tune, tuning};
+use super::set_in_unit;
 use crate::error::Error;
 use crate::plan::VideoRung;
 use crate::platform::Platform;
@@ -8,10 +8,8 @@ use crate::spec::RateControl;
 use gstreamer as gst;
 
 pub(super) fn adapt(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
-    tune(platform, encoder, rung)?;
-    buffers(platform, encoder, rung)?;
     if matches!(rung.rate_control, RateControl::CappedCrf { .. }) {
         set_in_unit(platform, encoder, &platform.encode.bitrate, 0)?;
     }
-    tuning(platform, encoder, rung)
+    Ok(())
 }

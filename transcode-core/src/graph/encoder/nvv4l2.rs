@@ -1,7 +1,7 @@
 //! NVIDIA's encoder on Jetson boards: no constant quality, so a ceiling without an average becomes VBR
 //! with the ceiling as its peak; and its peak is at least its average, or it is refused.
 
-use super::{buffers, rate_in, set_in_unit, tune, tuning};
+use super::{rate_in, set_in_unit};
 use crate::error::Error;
 use crate::plan::VideoRung;
 use crate::platform::Platform;
@@ -9,12 +9,10 @@ use crate::spec::RateControl;
 use gstreamer as gst;
 
 pub(super) fn adapt(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
-    tune(platform, encoder, rung)?;
-    buffers(platform, encoder, rung)?;
     if matches!(rung.rate_control, RateControl::CappedCrf { .. }) {
         // The vendor's own default is a peak of 1.2 times the average.
         let average = rate_in(platform.encode.bitrate.unit, rung.bitrate) * 5 / 6;
         set_in_unit(platform, encoder, &platform.encode.bitrate, average)?;
     }
-    tuning(platform, encoder, rung)
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! VA-API's encoders: `bitrate` of VBR is the highest rate, and a share of it is aimed at. So for an
 //! average, the highest is half as much again, and the share the element's own 66 %.
 
-use super::{buffers, rate_in, set, set_in_unit, tune, tuning};
+use super::{rate_in, set, set_in_unit};
 use crate::error::Error;
 use crate::plan::VideoRung;
 use crate::platform::Platform;
@@ -13,8 +13,6 @@ use gstreamer::prelude::*;
 const SHARE: u64 = 66;
 
 pub(super) fn adapt(platform: &Platform, encoder: &gst::Element, rung: &VideoRung) -> Result<(), Error> {
-    tune(platform, encoder, rung)?;
-    buffers(platform, encoder, rung)?;
     let rate = rate_in(platform.encode.bitrate.unit, rung.bitrate);
     match rung.rate_control {
         RateControl::Abr => set_in_unit(platform, encoder, &platform.encode.bitrate, rate * 100 / SHARE)?,
@@ -23,5 +21,5 @@ pub(super) fn adapt(platform: &Platform, encoder: &gst::Element, rung: &VideoRun
     if encoder.find_property("target-percentage").is_some() {
         set(platform, encoder, "target-percentage", &SHARE.to_string())?;
     }
-    tuning(platform, encoder, rung)
+    Ok(())
 }
