@@ -20,7 +20,7 @@ mod verify;
 pub use job::{Job, JobEvent, Options, start};
 pub use publish::{Opened, Publisher, joined};
 pub use report::{
-    Counts, JobReport, Origin, REPORT_VERSION, RungSummary, SegmentRow, Truncated, plan_digest,
+    Counts, JobReport, Origin, REPORT_VERSION, RungSummary, SegmentRow, Truncated, digest, plan_digest,
 };
 pub use verify::{Verified, verify};
 

@@ -270,7 +270,11 @@ fn total(reports: &[ChunkReport]) -> Timings {
 /// What tells one plan from another in a report: 64-bit FNV-1a over the plan's JSON, as sixteen
 /// hexadecimal digits. No protection against forgery.
 pub fn plan_digest(plan: &Plan) -> String {
+    digest(plan.to_json().as_bytes())
+}
+
+/// 64-bit FNV-1a of some bytes, as sixteen hexadecimal digits. No protection against forgery.
+pub fn digest(bytes: &[u8]) -> String {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = plan.to_json().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fold);
-    format!("{hash:016x}")
+    format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }

@@ -8,6 +8,7 @@ use super::profiles::{is_path, read_file};
 use crate::child::{Session, Settings};
 use crate::machine::trials::{self, Depth};
 use crate::machine::{Keeper, Key, Memory, Verdict, now};
+use std::cmp::Ordering;
 use transcode_core::event::Fallback;
 use transcode_core::platform::{Missing, Platform, builtin_platforms};
 use transcode_core::{Cancel, Error};
@@ -64,13 +65,13 @@ pub(super) struct Chosen {
 }
 
 /// Find out which of the candidates can be used here; `session` says what is installed. Also the
-/// circumstances under which that holds.
+/// circumstances under which that holds, and all that is known under them.
 pub(super) fn choose(
     candidates: Vec<Candidate>,
     session: &mut Session,
     child: &Settings,
     cancel: &Cancel,
-) -> Result<(Chosen, Key), Error> {
+) -> Result<(Chosen, Key, Memory), Error> {
     let all: Vec<Platform> = candidates.iter().map(|candidate| candidate.platform.clone()).collect();
     let examined = session.examine(&all)?;
     let (keeper, key) = (Keeper::here(), Key::here(&examined.gstreamer));
@@ -112,7 +113,7 @@ pub(super) fn choose(
             None => sorted.accept(memory.measured(platform.clone()), auto, memory.verdict(&platform)),
         }
     }
-    Ok((sorted.chosen()?, key))
+    Ok((sorted.chosen()?, key, memory))
 }
 
 /// Keep a verdict, here and for the next commands.
@@ -144,10 +145,29 @@ pub(super) fn list(missing: &[Missing]) -> String {
     format!("missing: {}", packages.iter().map(group).collect::<Vec<_>>().join("; "))
 }
 
+/// Where `auto` puts a platform.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub(super) struct Rank {
+    hardware: bool,
+    speed: f64,
+}
+
+impl Rank {
+    /// By its speed in a trial, where that was measured.
+    pub(super) fn of(name: &str, speed: Option<f64>) -> Self {
+        Self { hardware: name != SOFTWARE, speed: speed.unwrap_or(0.0) }
+    }
+
+    /// For sorting: fastest first, software last.
+    pub(super) fn best_first(&self, other: &Self) -> Ordering {
+        other.partial_cmp(self).unwrap_or(Ordering::Equal)
+    }
+}
+
 /// Candidates in the order in which they are used.
 #[derive(Debug, Default)]
 struct Sorted {
-    accepted: Vec<(Platform, Option<(bool, f64)>)>,
+    accepted: Vec<(Platform, Option<Rank>)>,
     rejected: Vec<Rejected>,
 }
 
@@ -169,15 +189,17 @@ impl Sorted {
     }
 
     fn accept(&mut self, platform: Platform, auto: bool, verdict: Option<&Verdict>) {
-        let fast = verdict.and_then(|verdict| verdict.speed).unwrap_or(0.0);
-        let rank = auto.then(|| (platform.name != SOFTWARE, fast));
+        let rank = auto.then(|| Rank::of(&platform.name, verdict.and_then(|verdict| verdict.speed)));
         self.accepted.push((platform, rank));
     }
 
     fn chosen(mut self) -> Result<Chosen, Error> {
         // Named ones stay where they are; what `auto` stands for comes fastest first, software last.
         if self.accepted.iter().all(|(_, rank)| rank.is_some()) {
-            self.accepted.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
+            self.accepted.sort_by(|(_, a), (_, b)| match (a, b) {
+                (Some(a), Some(b)) => a.best_first(b),
+                _ => Ordering::Equal,
+            });
         }
         let Some((first, _)) = self.accepted.first() else {
             let names: Vec<&str> = self.rejected.iter().map(|rejected| rejected.name.as_str()).collect();

@@ -5,7 +5,7 @@ use super::args::{Input, Probe};
 use super::output::to_stdout;
 use super::platforms::{self, Candidate, Chosen, SOFTWARE};
 use crate::child::Session;
-use crate::machine::{Keeper, Key};
+use crate::machine::Key;
 use std::sync::Arc;
 use transcode_core::event::Fallback;
 use transcode_core::media::MediaInfo;
@@ -47,7 +47,7 @@ fn look_with(
     let mut session = Session::start(&child, source.clone(), cancel)?;
     let named = candidates.iter().filter(|candidate| !candidate.auto);
     let named: Vec<String> = named.map(|candidate| candidate.platform.name.clone()).collect();
-    let (chosen, key) = platforms::choose(candidates, &mut session, &child, cancel)?;
+    let (chosen, key, memory) = platforms::choose(candidates, &mut session, &child, cancel)?;
     let Chosen { mut platforms, mut fallbacks } = chosen;
     let info = loop {
         match session.probe(&platforms[0]) {
@@ -63,7 +63,6 @@ fn look_with(
         }
     };
     // A trial may have shown that it cannot do this kind of source.
-    let memory = Keeper::here().recall(&key);
     let codec = info.video.first().map(|track| track.codec.clone());
     let against = |platform: &Platform| {
         let verdict = memory.verdict(platform).filter(|_| !named.contains(&platform.name))?;

@@ -8,5 +8,6 @@ mod fallback;
 mod jobs;
 mod local;
 
+pub(crate) use jobs::bytes;
 pub use jobs::{Machine, divided, jobs};
 pub use local::{Local, Told};

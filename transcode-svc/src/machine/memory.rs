@@ -16,6 +16,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use transcode_core::platform::Platform;
+use transcode_core::run;
 use transcode_core::trial::Judged;
 use transcode_core::units::MediaTime;
 
@@ -135,11 +136,9 @@ impl Memory {
     }
 }
 
-/// Tells one platform file from another: 64-bit FNV-1a over its JSON, as hexadecimal digits.
+/// Tells one platform file from another: the digest of its JSON.
 pub fn digest(platform: &Platform) -> String {
-    let text = serde_json::to_vec(platform).unwrap_or_default();
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    format!("{:016x}", text.iter().fold(0xcbf2_9ce4_8422_2325, fold))
+    run::digest(&serde_json::to_vec(platform).unwrap_or_default())
 }
 
 /// Where it is kept.
@@ -195,8 +194,7 @@ impl Keeper {
         }
         let dir = self.dir.as_ref()?;
         let text = serde_json::to_vec(devices).ok()?;
-        let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        let name = format!("registry-{:016x}.bin", text.iter().fold(0xcbf2_9ce4_8422_2325, fold));
+        let name = format!("registry-{}.bin", run::digest(&text));
         fs::create_dir_all(dir).ok()?;
         Some(dir.join(name))
     }

@@ -3,6 +3,8 @@
 //!
 //! Bytes, seconds, milliseconds where the name says so; what is not known is null.
 
+use super::platforms::Rank;
+use crate::engine::{Machine, bytes};
 use crate::machine::{Cgroup, Devices, Keeper, Pair, Verdict};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -133,8 +135,7 @@ impl MachineFindings {
         let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cores = cpus.lines().filter(|line| line.starts_with("processor")).count() as u64;
-        let allowed = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-        let free = bytes(&info, "MemAvailable:");
+        let Machine { cores: allowed, memory: free } = Machine::here();
         let state = keeper.dir().map(Path::to_path_buf);
         Self {
             devices: devices.clone(),
@@ -142,18 +143,12 @@ impl MachineFindings {
             cores_allowed: allowed,
             cpu_quota: cgroup.cpu_millis().map(|millis| millis as f64 / 1_000.0),
             memory: bytes(&info, "MemTotal:"),
-            memory_free: free.map(|free| cgroup.memory_left().map_or(free, |left| left.min(free))),
+            memory_free: free,
             memory_limit: cgroup.memory_limit(),
             disk_free: state.as_deref().and_then(disk_free),
             state,
         }
     }
-}
-
-/// A line of `/proc/meminfo`.
-fn bytes(info: &str, name: &str) -> Option<u64> {
-    let line = info.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// Asked of df(1), where there is one: of the nearest directory that exists.
@@ -194,10 +189,8 @@ impl Findings {
     ) -> Self {
         let usable = |found: &&PlatformFindings| found.passed && found.set_aside.is_none();
         let mut best: Vec<&PlatformFindings> = platforms.iter().filter(usable).collect();
-        best.sort_by(|a, b| {
-            let rank = |found: &PlatformFindings| (found.name != super::SOFTWARE, found.speed.unwrap_or(0.0));
-            rank(b).partial_cmp(&rank(a)).unwrap_or(std::cmp::Ordering::Equal)
-        });
+        let rank = |found: &PlatformFindings| Rank::of(&found.name, found.speed);
+        best.sort_by(|a, b| rank(a).best_first(&rank(b)));
         let auto = best.iter().map(|found| found.name.clone()).collect();
         let summary = summary(&machine, &best, platforms.iter().any(|found| found.name != super::SOFTWARE));
         let program = env!("CARGO_PKG_VERSION");
