@@ -20,6 +20,7 @@ mod grid;
 mod init;
 mod notes;
 mod pictures;
+mod range;
 mod samples;
 mod scaler;
 mod slots;
