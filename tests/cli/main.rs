@@ -12,6 +12,7 @@ mod chunks;
 mod commands;
 mod containers;
 mod destination;
+mod full_disk;
 mod interruption;
 mod json;
 mod package;

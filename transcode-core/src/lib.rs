@@ -36,6 +36,7 @@
 //! | `graph` | the GStreamer pipeline of one chunk; the only room that spells its names |
 //! | [`run`](mod@run) | the order of things: run a chunk, publish, resume, verify, report |
 //! | [`package`] | MP4 files out of the segments of a finished job |
+//! | [`mod@split`] | the source in pieces, a chunk each, copied and not decoded |
 //!
 //! Beside them: [`source`] and [`sink`], the two traits through which every byte comes and goes,
 //! [`playlist`] and [`segment`], which write and read what is stored, and [`mod@probe`].
@@ -63,6 +64,7 @@ pub mod segment;
 pub mod sink;
 pub mod source;
 pub mod spec;
+pub mod split;
 pub mod units;
 
 pub use cancel::Cancel;

@@ -10,6 +10,7 @@ mod caps;
 mod clock;
 mod closing;
 mod colours;
+mod copy;
 mod drive;
 mod encoder;
 mod examine;
@@ -30,6 +31,7 @@ mod video_gate;
 mod wiring;
 
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
+pub(crate) use copy::{CopyRun, SHIFT, copy_chunk};
 pub(crate) use drive::{ChunkRun, run_chunk};
 pub(crate) use examine::{Examination, Examined, SMALL, examine};
 pub(crate) use init::init;

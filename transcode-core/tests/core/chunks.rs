@@ -8,6 +8,7 @@ mod clips;
 mod made;
 mod rate;
 mod sound;
+mod split;
 
 use clips::{RECIPES, Recipe, recipe};
 use made::{Job, Made};
