@@ -52,7 +52,7 @@ fn decoding(clip: &str, plan: &Plan, platform: &Platform, more: &str) -> String 
     let key = serde_json::to_value(plan.input.container).expect("a container is a word");
     let demux = &platform.demux[key.as_str().unwrap_or_default()];
     let input = plan.input.video.as_ref().expect("the clip has a picture");
-    let decoder = &platform.decode[&input.codec];
+    let decoder = &platform.decode[&input.codec][0];
     let mut text = format!("filesrc location=\"{clip}\" ! {demux} name=demux demux.{} ! queue", input.pad);
     for element in decoder.parse.iter().chain(&decoder.element) {
         let _infallible = write!(text, " ! {element}");

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 #[test]
 fn help_teaches_with_examples_and_exit_codes() {
-    for command in ["probe", "plan", "run", "profiles", "platforms", "play", "completions"] {
+    for command in ["probe", "plan", "run", "profiles", "platforms", "play", "doctor", "completions"] {
         let help = finish(transcode([command, "--help"])).succeeded().stdout;
         for word in ["Examples:", "Exit codes:", "130  interrupted", &format!("transcode {command}")] {
             assert!(help.contains(word), "{command}: {word}\n{help}");

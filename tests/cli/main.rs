@@ -12,6 +12,8 @@ mod chunks;
 mod commands;
 mod containers;
 mod destination;
+mod doctor;
+mod fallback;
 mod full_disk;
 mod interruption;
 mod json;

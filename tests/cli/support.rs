@@ -20,6 +20,8 @@ pub(crate) fn transcode<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item 
             command.env_remove(name);
         }
     }
+    // Nothing that was found out here by a person's own commands.
+    command.env("TRANSCODE_STATE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("state"));
     command.args(args);
     command
 }

@@ -29,6 +29,32 @@ pub enum Event {
         /// What, where, with which value.
         text: String,
     },
+    /// A platform has given up, and another goes on. Told by whoever holds several platforms, never by
+    /// a run itself.
+    Fallback(Fallback),
+}
+
+/// One platform gave up, and the next of the list went on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// The platform that failed.
+    pub from: String,
+    /// The platform that goes on.
+    pub to: String,
+    /// What failed: the error and its causes, on one line.
+    pub why: String,
+    /// The first segment that the other one makes; absent where nothing had been planned yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<SegmentIndex>,
+}
+
+/// `platform nvidia gave up at segment 7, software goes on: …`.
+impl std::fmt::Display for Fallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { from, to, why, segment } = self;
+        let at = segment.map(|segment| format!(" at segment {segment}")).unwrap_or_default();
+        write!(f, "platform {from} gave up{at}, {to} goes on: {why}")
+    }
 }
 
 /// How far one rung is.

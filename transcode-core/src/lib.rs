@@ -35,6 +35,7 @@
 //! | [`mod@plan`] | every decision, made before anything runs: pure, stored, compared |
 //! | `graph` | the GStreamer pipeline of one chunk; the only room that spells its names |
 //! | [`run`](mod@run) | the order of things: run a chunk, publish, resume, verify, report |
+//! | [`trial`] | a few pictures through the very same graph, and whether they are right |
 //! | [`package`] | MP4 files out of the segments of a finished job |
 //! | [`mod@split`] | the source in pieces, a chunk each, copied and not decoded |
 //!
@@ -65,11 +66,13 @@ pub mod sink;
 pub mod source;
 pub mod spec;
 pub mod split;
+pub mod trial;
 pub mod units;
 
 pub use cancel::Cancel;
 pub use error::{Error, ErrorKind};
 pub use event::Event;
+pub use graph::{describe, missing, not_installed};
 pub use media::MediaInfo;
 pub use plan::{Plan, plan};
 pub use platform::Platform;

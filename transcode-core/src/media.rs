@@ -177,7 +177,7 @@ pub struct Edit {
 }
 
 /// How a player turns a stored picture before showing it, clockwise, mirrored last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Rotation {

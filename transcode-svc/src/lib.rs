@@ -5,4 +5,5 @@ pub mod child;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod machine;
 pub mod store;

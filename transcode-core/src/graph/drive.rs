@@ -8,11 +8,13 @@ mod faults;
 
 use super::assemble::{AUDIO_POSTROLL, Assembly, Parts, assemble};
 use super::clock::clock;
-use super::fragments::{RungOutput, UNENDED};
+use super::fragments::RungOutput;
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
-use super::wiring::{connect, tell, watcher};
+use super::viewer::Eyes;
+use super::wiring::{connect, tell};
+use super::witness::Witness;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{ChunkReport, Event, RungProgress, RungReport};
@@ -24,7 +26,7 @@ use crate::source::Source;
 use crate::units::{MediaTime, SegmentIndex};
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -126,23 +128,9 @@ impl<'a> Driver<'a> {
         let aborting = Arc::new(AtomicBool::new(false));
         let fragment_error = Arc::new(Mutex::new(None));
         let uploader = Uploader::start(plan.clone(), run.sink.clone(), run.cancel.clone(), event_sender);
-        let outputs: Vec<_> = plan
-            .rungs
-            .iter()
-            .map(|rung| {
-                Arc::new(RungOutput {
-                    rung: rung.name.clone(),
-                    plan: plan.clone(),
-                    chunk: run.chunk.clone(),
-                    uploader: uploader.handle(),
-                    aborting: aborting.clone(),
-                    error: fragment_error.clone(),
-                    ended: AtomicU64::new(UNENDED),
-                    finished: AtomicU32::new(0),
-                    last_size: Mutex::new(0),
-                })
-            })
-            .collect();
+        let witness = Witness::wanted(run.platform, &plan, run.chunk);
+        let outputs =
+            RungOutput::all(&plan, run.chunk, &uploader, witness.as_ref(), &aborting, &fragment_error);
         let slots = plan.timeline.slots_of(run.chunk.first).start
             ..plan.timeline.slots_of(SegmentIndex(run.chunk.end.0.saturating_sub(1))).end;
         let wanted = plan.thumbnail.clone().filter(|thumbnail| slots.contains(&thumbnail.frame));
@@ -164,7 +152,9 @@ impl<'a> Driver<'a> {
             platform: run.platform,
             source: element,
             outputs: &outputs,
-            watcher: watcher(chooser.clone(), first_picture.clone(), begun),
+            first_picture: first_picture.clone(),
+            begun,
+            eyes: Arc::new(Eyes { chooser: chooser.clone(), witness }),
             need_earlier: tell(&signal_sender, || Signal::NeedEarlier),
             wait_for_seek: seek,
         })?;
@@ -213,6 +203,9 @@ impl<'a> Driver<'a> {
 
     /// Start, seek, and turn the handle until every segment is finished.
     fn until_the_end(&mut self) -> Result<(), Error> {
+        for text in std::mem::take(&mut self.assembly.notes) {
+            (self.run.events)(Event::Warning { text });
+        }
         let bus = self.assembly.pipeline.bus().ok_or_else(|| self.platform_error("a pipeline has no bus"))?;
         if self.assembly.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(self

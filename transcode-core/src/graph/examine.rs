@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
         pipeline.add(&element).map_err(|_| wrong("the source cannot be added"))?;
         let demuxer = match (wanted.platform.demux.get(wanted.container), wanted.elementary) {
             (Some(factory), _) => {
-                let demuxer = make(&wanted.platform.name, factory)?;
+                let demuxer = make(wanted.platform, factory)?;
                 demuxer.set_property("name", "demuxer");
                 pipeline.add(&demuxer).map_err(|_| wrong("the demuxer cannot be added"))?;
                 element.link(&demuxer).map_err(|_| wrong("the demuxer cannot be linked"))?;

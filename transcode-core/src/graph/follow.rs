@@ -34,23 +34,26 @@ impl Follow {
         let Some(pipeline) = self.pipeline.upgrade() else { return Ok(()) };
         let wrong = |reason: &str| platform_error(&self.platform, reason);
         let facts = pad.current_caps().map_or(Facts::Other(String::new()), |caps| caps::facts(&caps));
-        let sink = make(&self.platform.name, "fakesink")?;
+        let sink = make(&self.platform, "fakesink")?;
         sink.set_property("sync", false);
         sink.set_property("async", false);
         sink.set_property("enable-last-sample", false);
         let mut chain = Vec::new();
-        let decoder = match (&self.elementary, &facts) {
-            (Some(codec), _) => self.platform.decode_audio.get(codec),
-            (None, Facts::Video(video)) => self.platform.decode.get(&video.codec),
-            (None, Facts::Audio(audio)) => self.platform.decode_audio.get(&audio.codec),
+        let of_audio = |codec: &String| {
+            self.platform.decode_audio.get(codec).and_then(|decoder| decoder.parse.as_deref())
+        };
+        let parser = match (&self.elementary, &facts) {
+            (Some(codec), _) => of_audio(codec),
+            (None, Facts::Video(video)) => self.platform.parser_of(&video.codec),
+            (None, Facts::Audio(audio)) => of_audio(&audio.codec),
             (None, Facts::Other(_)) => None,
         };
-        if let Some(parse) = decoder.and_then(|decoder| decoder.parse.as_ref()) {
-            chain.push(make(&self.platform.name, parse)?);
+        if let Some(parse) = parser {
+            chain.push(make(&self.platform, parse)?);
         }
         if matches!(&facts, Facts::Video(video) if video.codec == "h264") && !chain.is_empty() {
             // In this form the header is in the caps.
-            let filter = make(&self.platform.name, "capsfilter")?;
+            let filter = make(&self.platform, "capsfilter")?;
             let form =
                 gst::Caps::builder("video/x-h264").field("stream-format", "avc").field("alignment", "au");
             filter.set_property("caps", form.build());

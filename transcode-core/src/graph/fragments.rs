@@ -6,9 +6,10 @@
 //! held against the plan and handed to the uploader on the same thread, which is what makes a slow
 //! store slow the encoder.
 
-use super::upload::{Handle, Item};
+use super::upload::{Handle, Item, Uploader};
+use super::witness::Witness;
 use crate::error::Error;
-use crate::plan::{Chunk, Plan};
+use crate::plan::{Chunk, Plan, Rung};
 use crate::segment;
 use crate::units::{MediaTime, SegmentIndex};
 use std::io::Write;
@@ -23,6 +24,8 @@ pub(super) struct RungOutput {
     pub(super) uploader: Handle,
     /// Set before the graph is stopped for any reason but its end.
     pub(super) aborting: Arc<AtomicBool>,
+    /// Compares what was encoded with what went in, where the encoder is not believed.
+    pub(super) witness: Option<Arc<Witness>>,
     /// The first thing that was wrong with a fragment.
     pub(super) error: Arc<Mutex<Option<Error>>>,
     /// The slot where the pictures (or packets) ended; [`UNENDED`] while they go on. Known before
@@ -35,9 +38,35 @@ pub(super) struct RungOutput {
 }
 
 /// No end is known yet.
-pub(super) const UNENDED: u64 = u64::MAX;
+const UNENDED: u64 = u64::MAX;
 
 impl RungOutput {
+    /// One for every rung, in the plan's order. They share whether the run is aborted, and its first error.
+    pub(super) fn all(
+        plan: &Arc<Plan>,
+        chunk: &Chunk,
+        uploader: &Uploader,
+        witness: Option<&Arc<Witness>>,
+        aborting: &Arc<AtomicBool>,
+        error: &Arc<Mutex<Option<Error>>>,
+    ) -> Vec<Arc<Self>> {
+        let one = |rung: &Rung| {
+            Arc::new(Self {
+                rung: rung.name.clone(),
+                plan: plan.clone(),
+                chunk: chunk.clone(),
+                uploader: uploader.handle(),
+                aborting: aborting.clone(),
+                witness: witness.cloned(),
+                error: error.clone(),
+                ended: AtomicU64::new(UNENDED),
+                finished: AtomicU32::new(0),
+                last_size: Mutex::new(0),
+            })
+        };
+        plan.rungs.iter().map(one).collect()
+    }
+
     /// Everything that will come has gone by, and lasted so long.
     pub(super) fn ended(&self, length: MediaTime) {
         let first = self.plan.timeline.slots_of(self.chunk.first).start;
@@ -80,7 +109,12 @@ impl RungOutput {
             self.finished.fetch_add(1, Ordering::SeqCst);
             return true;
         }
-        match segment::facts(&bytes, &self.plan, &self.rung, index) {
+        let checked = segment::facts(&bytes, &self.plan, &self.rung, index)
+            .map_err(|error| Error::Verification {
+                reason: format!("rung {} segment {index}: {error}", self.rung),
+            })
+            .and_then(|facts| self.bear_witness(index, &bytes).map(|()| facts));
+        match checked {
             Ok(facts) => {
                 let key = self.plan.segment_key(&self.rung, index);
                 let taken = self.uploader.submit(Item::Segment { key, bytes, facts });
@@ -88,11 +122,18 @@ impl RungOutput {
                 taken
             }
             Err(error) => {
-                let reason = format!("rung {} segment {index}: {error}", self.rung);
-                let mut slot = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-                slot.get_or_insert(Error::Verification { reason });
+                self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                 false
             }
+        }
+    }
+
+    /// Where the encoder is not believed, its picture is compared.
+    fn bear_witness(&self, index: SegmentIndex, bytes: &[u8]) -> Result<(), Error> {
+        let has_pictures = self.plan.input.video.is_some();
+        match self.witness.as_ref().filter(|_| has_pictures) {
+            Some(witness) => witness.check(&self.rung, index, bytes),
+            None => Ok(()),
         }
     }
 }

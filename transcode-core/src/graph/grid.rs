@@ -12,7 +12,7 @@
 use super::clock::{Clock, UNDECIDED};
 use crate::media::Container;
 use crate::plan::AudioInput;
-use crate::units::MediaTime;
+use crate::units::{FrameRate, MediaTime};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::sync::Arc;
@@ -142,12 +142,9 @@ fn cut(
 
 /// Samples from `number` on to the next that is a whole sample of the other rate.
 fn to_whole(number: i64, from: u32, to: u32) -> usize {
-    let (mut a, mut b) = (from, to);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    let every = i64::from(from / a.max(1));
-    usize::try_from((-number).rem_euclid(every.max(1))).unwrap_or(0)
+    // In lowest terms.
+    let every = FrameRate::new(from, to).map_or(1, |ratio| i64::from(ratio.num()));
+    usize::try_from((-number).rem_euclid(every)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `gst::init`, once, and what may never be plugged.
 
 use crate::error::Error;
+use crate::platform::Platform;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
@@ -27,31 +28,53 @@ pub(crate) fn init() -> Result<(), Error> {
     Ok(())
 }
 
+/// GStreamer's version: `1.22.0`.
+///
+/// # Errors
+/// As [`init`].
+pub(crate) fn version() -> Result<String, Error> {
+    init()?;
+    let (major, minor, micro, _) = gst::version();
+    Ok(format!("{major}.{minor}.{micro}"))
+}
+
+/// Whether there is such an element.
+pub(crate) fn is_installed(factory: &str) -> bool {
+    gst::ElementFactory::find(factory).is_some()
+}
+
 /// An element by its factory's name.
 ///
 /// # Errors
-/// [`Error::Platform`] with the package that usually brings it.
-pub(crate) fn make(platform: &str, factory: &str) -> Result<gst::Element, Error> {
+/// [`Error::Platform`] with the package or driver that brings it.
+pub(crate) fn make(platform: &Platform, factory: &str) -> Result<gst::Element, Error> {
     gst::ElementFactory::make(factory).build().map_err(|_| Error::Platform {
-        platform: platform.to_owned(),
-        reason: format!(
-            "element `{factory}` is not installed; on Debian it comes with {}",
-            package_of(factory)
-        ),
+        platform: platform.name.clone(),
+        reason: if is_installed(factory) {
+            format!("element `{factory}` is installed and cannot be made; is its driver loaded?")
+        } else {
+            format!("element `{factory}` is not installed; it comes with {}", package_of(platform, factory))
+        },
     })
 }
 
-/// The Debian package that brings an element.
-fn package_of(factory: &str) -> &'static str {
-    match factory {
+/// What brings an element: the platform's word, or the Debian package of GStreamer's own.
+pub(crate) fn package_of(platform: &Platform, factory: &str) -> String {
+    if let Some(package) = platform.package_of(factory) {
+        return package.to_owned();
+    }
+    let package = match factory {
         name if name.starts_with("avdec_") || name.starts_with("avenc_") => "gstreamer1.0-libav",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "qtdemux" | "matroskademux" | "avidemux" | "flvdemux" | "wavparse" | "videoflip" | "deinterlace"
-        | "jpegenc" | "aacparse" | "ac3parse" | "mpegaudioparse" | "flacparse" => "gstreamer1.0-plugins-good",
+        | "jpegenc" | "aacparse" | "ac3parse" | "mpegaudioparse" | "flacparse" | "splitmuxsink" => {
+            "gstreamer1.0-plugins-good"
+        }
         "tsdemux" | "mpegpsdemux" | "hlssink2" | "mpegtsmux" | "h264parse" | "h265parse" | "vp9parse"
         | "av1parse" | "av1dec" | "jpegparse" | "mpegvideoparse" | "mpeg4videoparse" | "opusparse" => {
             "gstreamer1.0-plugins-bad"
         }
         _ => "gstreamer1.0-plugins-base",
-    }
+    };
+    format!("{package} (Debian's name)")
 }

@@ -57,12 +57,17 @@ pub(super) fn start(wanted: Thumbnail, uploader: Handle) -> (Arc<Chooser>, Maker
 }
 
 impl Chooser {
+    /// It is one to look at.
+    pub(super) fn wants(&self, slot: u64) -> bool {
+        let Thumbnail { frame, retry_every, .. } = self.wanted;
+        slot >= frame
+            && (slot - frame).is_multiple_of(retry_every.max(1))
+            && self.state.lock().unwrap_or_else(PoisonError::into_inner).chosen.is_some()
+    }
+
     /// One picture on its way to the encoders.
     pub(super) fn look(&self, slot: u64, picture: &gst::Buffer, caps: &gst::Caps) {
-        let Thumbnail { frame, retry_every, last, .. } = self.wanted;
-        if slot < frame || !(slot - frame).is_multiple_of(retry_every.max(1)) {
-            return;
-        }
+        let Thumbnail { retry_every, last, .. } = self.wanted;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.chosen.is_none() {
             return;

@@ -2,8 +2,8 @@
 
 use super::assemble::Assembly;
 use super::drive::Signal;
-use super::thumbnail::Chooser;
 use super::video_gate::Watcher;
+use super::viewer::Eyes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,15 +19,16 @@ pub(super) fn tell(sender: &Sender<Signal>, signal: fn() -> Signal) -> Box<dyn F
     })
 }
 
-/// Looks at every picture behind the gate: for the thumbnail, and for the time of the first.
-pub(super) fn watcher(chooser: Option<Arc<Chooser>>, first: Arc<AtomicU64>, begun: Instant) -> Watcher {
+/// Looks at every picture behind the gate: for the time of the first, and, where they can be looked
+/// at there, for `eyes`.
+pub(super) fn watcher(eyes: Option<Arc<Eyes>>, first: Arc<AtomicU64>, begun: Instant) -> Watcher {
     Box::new(move |slot, buffer, caps| {
         if first.load(Ordering::Relaxed) == 0 {
             let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             first.store(millis.max(1), Ordering::Relaxed);
         }
-        if let Some(chooser) = &chooser {
-            chooser.look(slot, buffer, caps);
+        if let Some(eyes) = &eyes {
+            eyes.look(slot, buffer, caps);
         }
     })
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::media::{MediaInfo, Scan, VideoTrack};
-use crate::platform::Platform;
+use crate::platform::{EncoderFamily, OneOrMany, Platform};
 use crate::spec::{Encoding, JobSpec, RateControl, Rendition, Tune};
 use crate::units::{FrameRate, MediaTime, Resolution};
 
@@ -177,6 +177,10 @@ impl VideoJob<'_> {
         let mut rungs = Vec::new();
         for (at, ((rung, encoding), gop)) in sized.iter().zip(encodings).zip(gops).enumerate() {
             let scale_from = ladder::scale_from(&sized, at, track.display);
+            for setting in self.left_out(&encoding) {
+                let platform = self.platform.name.clone();
+                report.about(&rung.rendition.name, Reason::LeftOut { setting, platform });
+            }
             let video = self.video(rung, encoding, rate, gop, scale_from, &colours.output)?;
             let audio = format.map(|format| format.rung(rung.rendition, report));
             rungs.push(Rung { name: rung.rendition.name.clone(), video: Some(video), audio });
@@ -189,12 +193,52 @@ impl VideoJob<'_> {
         let input = VideoInput {
             pad: track.pad.clone(),
             codec: track.codec.clone(),
+            profile: track.profile.clone(),
+            coded: track.coded,
+            chroma: track.chroma.clone(),
+            bit_depth: track.bit_depth,
             rotation: track.rotation,
             deinterlace: track.scan != Scan::Progressive,
             size: turned.unwrap_or(track.coded),
             colorimetry: colours.input,
         };
+        self.decoder(&input, report)?;
         Ok((timeline, rungs, input))
+    }
+
+    /// Settings that the encoder has nothing for.
+    fn left_out(&self, encoding: &Encoding) -> Vec<String> {
+        let encoder = &self.platform.encode;
+        let mut settings = Vec::new();
+        // x264's other group of tunes has a property that its adapter knows.
+        let silent = |words: &OneOrMany<String>| words.iter().all(String::is_empty);
+        if encoding.tune != Tune::None
+            && encoder.family != EncoderFamily::X264
+            && encoder.tune.values.get(&encoding.tune).is_some_and(silent)
+        {
+            settings.push(format!("tune {}", name(&encoding.tune)));
+        }
+        if let (RateControl::CappedCrf { crf }, None) = (encoding.rate_control, &encoder.rate_control.quality)
+        {
+            settings.push(format!("quality {crf}"));
+        }
+        settings
+    }
+
+    /// Which decoder takes it, and a word on those that do not.
+    fn decoder(&self, input: &VideoInput, report: &mut PlanReport) -> Result<(), Error> {
+        let choice = self.platform.decoder_for(&input.coded_video()).map_err(|reason| Error::Input {
+            uri: self.info.source.uri.clone(),
+            reason: format!("{reason}; convert it first"),
+        })?;
+        for over in &choice.passed_over {
+            report.add(Reason::NextDecoder {
+                element: choice.element().to_owned(),
+                instead_of: over.element.clone(),
+                why: over.why.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// What happens to the pictures themselves.
@@ -230,6 +274,10 @@ impl VideoJob<'_> {
         }
         if tune != Tune::None && !encoder.tune.values.contains_key(&tune) {
             return Err(config(self.not_here("tune", &tune, encoder.tune.values.keys())));
+        }
+        let mode = rate_control.mode();
+        if !encoder.rate_control.values.contains_key(&mode) {
+            return Err(config(self.not_here("rate control", &mode, encoder.rate_control.values.keys())));
         }
         let profile = level::profile(preset, &tuning);
         let coded_buffer = match rate_control {
@@ -278,10 +326,6 @@ impl VideoJob<'_> {
         term: &T,
         known: impl Iterator<Item = &'t T>,
     ) -> String {
-        let name = |term: &T| match serde_json::to_value(term) {
-            Ok(serde_json::Value::String(name)) => name,
-            _ => String::new(),
-        };
         let known: Vec<String> = known.map(name).collect();
         format!(
             "{what} `{}` is not to be had on platform {}; choose one of {}",
@@ -289,5 +333,13 @@ impl VideoJob<'_> {
             self.platform.name,
             known.join(", ")
         )
+    }
+}
+
+/// A term as files spell it.
+fn name<T: serde::Serialize>(term: &T) -> String {
+    match serde_json::to_value(term) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
     }
 }

@@ -24,6 +24,7 @@ pub use report::{Note, PlanReport, Reason};
 pub use timeline::Timeline;
 
 use crate::media::{Container, Rotation, SourceIdentity};
+use crate::platform::CodedVideo;
 use crate::spec::{Layout, Preset, RateControl, Tune};
 use crate::units::{Bitrate, MediaTime, Resolution, SegmentIndex};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The format of `plan.json`; a stored plan of another version is refused.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// Everything that running needs to know, decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +80,17 @@ pub struct Input {
 pub struct VideoInput {
     /// The demuxer's pad.
     pub pad: String,
-    /// Picks the decoder.
+    /// Picks the decoder, together with the next four.
     pub codec: String,
+    /// The codec's profile where it is told: `high-10`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Stored size in pixels, before rotation.
+    pub coded: Resolution,
+    /// Chroma subsampling: `4:2:0`; empty where untold.
+    pub chroma: String,
+    /// Bits a sample.
+    pub bit_depth: u8,
     /// Turned so before scaling.
     pub rotation: Rotation,
     /// Fields are woven into whole pictures, one for two fields, before scaling.
@@ -90,6 +100,20 @@ pub struct VideoInput {
     /// What decoded YUV pictures that do not say their colours are taken for: colorimetry as
     /// GStreamer names it. Without it a converter guesses by the number of lines.
     pub colorimetry: String,
+}
+
+impl VideoInput {
+    /// What its decoder has to cope with.
+    pub fn coded_video(&self) -> CodedVideo<'_> {
+        CodedVideo {
+            codec: &self.codec,
+            profile: self.profile.as_deref(),
+            coded: self.coded,
+            chroma: &self.chroma,
+            bit_depth: self.bit_depth,
+            interlaced: self.deinterlace,
+        }
+    }
 }
 
 /// The audio track that is used.

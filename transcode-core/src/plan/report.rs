@@ -120,6 +120,22 @@ pub enum Reason {
         /// It has no pictures or samples; otherwise its codec is not decoded here.
         empty: bool,
     },
+    /// A setting that the platform's encoder has nothing for.
+    LeftOut {
+        /// The setting: `tune film`, `quality 23`.
+        setting: String,
+        /// The platform.
+        platform: String,
+    },
+    /// The platform's first decoder for the codec does not take this stream.
+    NextDecoder {
+        /// The decoder that does.
+        element: String,
+        /// The one before it.
+        instead_of: String,
+        /// What of the stream that one does not take.
+        why: String,
+    },
     /// Tracks that could be used as well and are not.
     TracksLeft {
         /// The kind: `video` or `audio`.
@@ -340,6 +356,12 @@ impl fmt::Display for Reason {
             }
             Self::TrackPassedOver { pad, codec, empty: false } => {
                 write!(f, "track {pad} is passed over: {codec} is not decoded here")
+            }
+            Self::LeftOut { setting, platform } => {
+                write!(f, "platform {platform} encodes without {setting}: it has nothing of the kind")
+            }
+            Self::NextDecoder { element, instead_of, why } => {
+                write!(f, "{why} is nothing that {instead_of} decodes: {element} instead")
             }
             Self::TracksLeft { of, used, left } => {
                 let tracks = if *left == 1 { "track is" } else { "tracks are" };

@@ -3,7 +3,7 @@
 use super::report::{PlanReport, Reason};
 use crate::error::Error;
 use crate::media::{AudioTrack, Container, MediaInfo, VideoTrack};
-use crate::platform::{Decoder, Platform};
+use crate::platform::Platform;
 use crate::spec::{AudioPolicy, JobSpec};
 use crate::units::MediaTime;
 use std::collections::BTreeMap;
@@ -80,10 +80,10 @@ pub(super) fn choose<'a>(
 
 /// The first that can be used. An empty track is passed over; a codec that is not decoded here only
 /// where another track takes its place.
-fn first<'a, T>(
+fn first<'a, T, D>(
     kind: &str,
     candidates: Vec<Candidate<'a, T>>,
-    decoders: &BTreeMap<String, Decoder>,
+    decoders: &BTreeMap<String, D>,
     platform: &Platform,
     report: &mut PlanReport,
 ) -> Result<Option<&'a T>, String> {

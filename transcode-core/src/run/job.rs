@@ -333,5 +333,7 @@ fn told(event: Event) -> JobEvent {
         Event::Segment(facts) => JobEvent::Segment(facts),
         Event::Thumbnail { slot, bytes } => JobEvent::Thumbnail { slot, bytes },
         Event::Warning { text } => JobEvent::Warning { text },
+        // A job of this kind has one platform; should there ever be another, it is worth a word.
+        Event::Fallback(fallback) => JobEvent::Warning { text: fallback.to_string() },
     }
 }

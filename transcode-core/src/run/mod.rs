@@ -20,7 +20,7 @@ mod verify;
 pub use job::{Job, JobEvent, Options, start};
 pub use publish::{Opened, Publisher, joined};
 pub use report::{
-    Counts, JobReport, Origin, REPORT_VERSION, RungSummary, SegmentRow, Truncated, plan_digest,
+    Counts, JobReport, Origin, REPORT_VERSION, RungSummary, SegmentRow, Truncated, digest, plan_digest,
 };
 pub use verify::{Verified, verify};
 
@@ -37,7 +37,7 @@ use std::time::Duration;
 
 /// Nothing moves for so long, and nobody waits for the source or the sink: the graph hangs. A working
 /// decoder moves many times a second; this leaves room for a machine that swaps or is overcommitted.
-const STALL: Duration = Duration::from_secs(60);
+pub const STALL: Duration = Duration::from_secs(60);
 
 /// Which chunk of which plan is to be made, and how.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,21 @@ pub fn run(
     events: &(dyn Fn(Event) + Send + Sync),
     cancel: &Cancel,
 ) -> Result<ChunkReport, Error> {
+    run_within(request, source, sink, events, cancel, STALL)
+}
+
+/// [`run`] with another patience than [`STALL`]: nothing may stand still for longer than `stall`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(
+    request: ChunkRequest<'_>,
+    source: Arc<dyn Source>,
+    sink: Arc<dyn Sink>,
+    events: &(dyn Fn(Event) + Send + Sync),
+    cancel: &Cancel,
+    stall: Duration,
+) -> Result<ChunkReport, Error> {
     let ChunkRequest { plan, chunk, platform } = request;
     if cancel.is_cancelled() {
         return Err(Error::Interrupted);
@@ -95,7 +110,7 @@ pub fn run(
         }
         events(event);
     };
-    let chunk_run = ChunkRun { plan, chunk, platform, source, sink, events: &watched, cancel, stall: STALL };
+    let chunk_run = ChunkRun { plan, chunk, platform, source, sink, events: &watched, cancel, stall };
     let result = run_chunk(&chunk_run);
     match result {
         Ok(mut report) => {

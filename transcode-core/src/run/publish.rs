@@ -19,7 +19,7 @@ use super::resume::{Found, Looked, Rows, look, look_again};
 use super::verify;
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::event::{ChunkReport, Event, SegmentFacts};
+use crate::event::{ChunkReport, Event, Fallback, SegmentFacts};
 use crate::plan::{Chunk, Plan, keys};
 use crate::playlist::{self, Checked, Entry, State};
 use crate::sink::{Created, ObjectKind, Sink};
@@ -53,6 +53,7 @@ pub struct Publisher {
     /// The master is there, or somebody else has finished.
     master: bool,
     warnings: Vec<String>,
+    fallbacks: Vec<Fallback>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -111,8 +112,8 @@ impl Publisher {
         for rung in &plan.rungs {
             stored.entry(rung.name.clone()).or_default();
         }
-        let warnings = Vec::new();
-        Self { plan, sink, cancel: cancel.clone(), missing, stored, named, master: false, warnings }
+        let (warnings, fallbacks, cancel) = (Vec::new(), Vec::new(), cancel.clone());
+        Self { plan, sink, cancel, missing, stored, named, master: false, warnings, fallbacks }
     }
 
     /// The plan whose output this is.
@@ -150,6 +151,9 @@ impl Publisher {
             }
             Event::Warning { text } if self.warnings.len() < WARNINGS && !self.warnings.contains(text) => {
                 self.warnings.push(text.clone());
+            }
+            Event::Fallback(fallback) if self.fallbacks.len() < WARNINGS => {
+                self.fallbacks.push(fallback.clone());
             }
             _ => {}
         }
@@ -198,7 +202,8 @@ impl Publisher {
         let there = self.stored.iter().map(|(rung, there)| (rung.clone(), rows(there))).collect();
         let verified = verify::verify(&self.plan, reports, &there)?;
         let first = self.missing.first().map_or(self.plan.whole().end, |run| run.first);
-        let report = JobReport::new(&self.plan, reports, verified, first, self.warnings.clone());
+        let mut report = JobReport::new(&self.plan, reports, verified, first, self.warnings.clone());
+        report.fallbacks.clone_from(&self.fallbacks);
         self.replace(keys::REPORT, ObjectKind::Document, &report.to_json())?;
         publish_finished(&self.plan, &report, &*self.sink, &self.cancel, false)?;
         Ok(report)

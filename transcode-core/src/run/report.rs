@@ -5,7 +5,7 @@
 //! that only publishing may be left. Times are on the plan's clock, costs in milliseconds.
 
 use super::verify::Verified;
-use crate::event::{ChunkReport, SegmentFacts, Timings};
+use crate::event::{ChunkReport, Fallback, SegmentFacts, Timings};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, PlanReport};
 use crate::playlist::{self, Bandwidth};
@@ -46,6 +46,9 @@ pub struct JobReport {
     /// What a person should know, in the order it happened; repeated ones once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Platforms that gave up in the last run, in the order it happened. What they had stored stayed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
 }
 
 /// A source that ended early, published as far as it goes.
@@ -193,6 +196,7 @@ impl JobReport {
             timings: total(reports),
             planning: plan.report.clone(),
             warnings,
+            fallbacks: Vec::new(),
         }
     }
 
@@ -266,7 +270,11 @@ fn total(reports: &[ChunkReport]) -> Timings {
 /// What tells one plan from another in a report: 64-bit FNV-1a over the plan's JSON, as sixteen
 /// hexadecimal digits. No protection against forgery.
 pub fn plan_digest(plan: &Plan) -> String {
+    digest(plan.to_json().as_bytes())
+}
+
+/// 64-bit FNV-1a of some bytes, as sixteen hexadecimal digits. No protection against forgery.
+pub fn digest(bytes: &[u8]) -> String {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = plan.to_json().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fold);
-    format!("{hash:016x}")
+    format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }

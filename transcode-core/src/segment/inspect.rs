@@ -91,6 +91,17 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, SegmentError> {
     inspect_with(bytes, |_| {})
 }
 
+/// The first picture of a segment, as a byte stream with its parameter sets.
+pub(crate) fn first_picture(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut first = None;
+    let read = inspect_with(bytes, |piece| {
+        if let (Piece::Picture(unit), None) = (piece, &first) {
+            first = Some(unit.to_vec());
+        }
+    });
+    read.ok().and(first)
+}
+
 /// What [`inspect_with`] hands out, each once, in the order of the stream it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Piece<'a> {

@@ -30,5 +30,5 @@ pub use error::SegmentError;
 pub use h264::PictureKind;
 pub(crate) use h264::nal_units;
 pub use inspect::{AudioPacket, AudioStream, Inspected, Picture, VideoStream, inspect};
-pub(crate) use inspect::{Piece, inspect_with};
+pub(crate) use inspect::{Piece, first_picture, inspect_with};
 pub use sps::{Sps, SpsColour};

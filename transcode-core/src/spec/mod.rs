@@ -79,6 +79,27 @@ pub enum RateControl {
     Cbr,
 }
 
+impl RateControl {
+    /// Which of them, as platform files key it.
+    pub const fn mode(self) -> RateMode {
+        match self {
+            Self::Abr => RateMode::Abr,
+            Self::CappedCrf { .. } => RateMode::CappedCrf,
+            Self::Cbr => RateMode::Cbr,
+        }
+    }
+}
+
+/// The modes of [`RateControl`], without their figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum RateMode {
+    Abr,
+    Cbr,
+    CappedCrf,
+}
+
 /// x264's names for speed against compression, which other encoders' presets are mapped from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -116,11 +116,11 @@ fn a_stored_plan_reads_back_equal_and_other_versions_are_refused() {
     let plan = planned(&media("film-1080p24"), &spec("abr"));
     let json = plan.to_json();
     assert_eq!(Plan::from_json(json.as_bytes()).unwrap(), plan);
-    let newer = json.replacen("\"version\": 2", "\"version\": 3", 1);
+    let newer = json.replacen("\"version\": 3", "\"version\": 4", 1);
     let error = Plan::from_json(newer.as_bytes()).unwrap_err();
-    assert!(error.to_string().contains("version 3") && error.to_string().contains("version 2"), "{error}");
+    assert!(error.to_string().contains("version 4") && error.to_string().contains("version 3"), "{error}");
     for (text, expected) in
-        [("", "not JSON"), ("{}", "no version"), ("[1]", "no version"), ("{\"version\": 2}", "missing field")]
+        [("", "not JSON"), ("{}", "no version"), ("[1]", "no version"), ("{\"version\": 3}", "missing field")]
     {
         let error = Plan::from_json(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
@@ -375,4 +375,41 @@ fn an_audio_ladder_stands_on_the_grid_of_packets() {
         assert_eq!(audio.packets_before(&plan.timeline, slot), slot, "a slot is a packet");
     }
     assert!(plan.input.video.is_none() && plan.thumbnail.is_none());
+}
+
+#[test]
+fn a_stream_beyond_the_first_decoder_goes_to_the_next_and_the_report_says_so() {
+    let nvidia = Platform::builtin("nvidia").unwrap();
+    let mut info = media("film-1080p24");
+    let plain = plan(&info, &spec("abr"), &nvidia).unwrap();
+    assert_eq!(
+        (&plain.timeline, &plain.rungs),
+        (&planned(&info, &spec("abr")).timeline, &planned(&info, &spec("abr")).rungs)
+    );
+    let next = |plan: &Plan| -> Vec<String> {
+        let notes = plan.report.notes.iter();
+        notes.filter(|n| matches!(n.reason, Reason::NextDecoder { .. })).map(ToString::to_string).collect()
+    };
+    assert!(next(&plain).is_empty());
+    info.video[0].chroma = "4:2:2".into();
+    info.video[0].bit_depth = 10;
+    let odd = plan(&info, &spec("abr"), &nvidia).unwrap();
+    let expected = "4:2:2, 10 bits a sample is nothing that nvh264dec decodes: avdec_h264 instead";
+    assert_eq!(next(&odd), [expected]);
+    assert_eq!((&odd.timeline, &odd.rungs), (&plain.timeline, &plain.rungs));
+    info.video[0] = media("film-1080p24").video[0].clone();
+    info.video[0].coded = Resolution::new(8192, 4320).unwrap();
+    let large = plan(&info, &spec("abr"), &nvidia).unwrap();
+    assert!(next(&large)[0].starts_with("8192x4320 is nothing that nvh264dec decodes"), "{:?}", next(&large));
+}
+
+#[test]
+fn what_an_encoder_has_nothing_for_is_left_out_with_a_word() {
+    let va = Platform::builtin("va").unwrap();
+    let mut spec = spec("abr");
+    spec.profile.encoding.tune = Tune::Film;
+    let plan = plan(&media("film-1080p24"), &spec, &va).unwrap();
+    let notes: Vec<String> = plan.report.notes.iter().map(ToString::to_string).collect();
+    let expected = "720p: platform va encodes without tune film: it has nothing of the kind";
+    assert!(notes.iter().any(|note| note == expected), "{notes:?}");
 }

@@ -16,4 +16,5 @@ mod serve;
 mod worker;
 
 pub use parent::{Session, Settings};
+pub use protocol::Examined;
 pub use worker::work;

@@ -6,7 +6,7 @@
 //! playlists or terminals.
 
 use super::process::Process;
-use super::protocol::{ToChild, ToParent, Work, read_body, read_header};
+use super::protocol::{Examined, ToChild, ToParent, Work, read_body, read_header};
 use super::serve::{Question, Servers, Shared};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,8 @@ pub struct Settings {
     /// Wall time without a sign of life, while nothing is owed to the child, after which it is
     /// killed. At least a second more than the second between two signs; 30 s is the default.
     pub stall: Duration,
+    /// The file that GStreamer keeps its list of plugins in; its own where absent.
+    pub registry: Option<PathBuf>,
 }
 
 impl Settings {
@@ -54,7 +56,7 @@ impl Settings {
     pub fn this_binary() -> Result<Self, Error> {
         let program = std::env::current_exe()
             .map_err(|error| machine(format!("this program's own file is not known: {error}")))?;
-        Ok(Self { program, log: "warn".to_owned(), stall: Duration::from_secs(30) })
+        Ok(Self { program, log: "warn".to_owned(), stall: Duration::from_secs(30), registry: None })
     }
 }
 
@@ -71,6 +73,8 @@ pub struct Session {
     /// The name of the platform that the request under way is for.
     platform: String,
     cancel: Cancel,
+    /// The child has died or was killed.
+    dead: bool,
 }
 
 /// What the socket's reader hands to the supervisor.
@@ -105,7 +109,8 @@ impl Session {
                 settings.program.display()
             ))
         };
-        let (process, socket) = Process::start(&settings.program, &settings.log).map_err(cannot)?;
+        let (process, socket) =
+            Process::start(&settings.program, &settings.log, settings.registry.as_deref()).map_err(cannot)?;
         let (identity, size) = (source.identity(), source.size());
         let uri = identity.uri.clone();
         let out = socket.try_clone().map_err(cannot)?;
@@ -127,7 +132,9 @@ impl Session {
         let talk = move || outbox.iter().for_each(|(header, body)| talker.say(&header, &body));
         std::thread::Builder::new().name("child-say".to_owned()).spawn(talk).map_err(cannot)?;
         let (stall, cancel, platform) = (settings.stall, cancel.clone(), String::new());
-        let session = Self { process, socket, shared, servers, frames, heard, stall, uri, platform, cancel };
+        let dead = false;
+        let session =
+            Self { process, socket, shared, servers, frames, heard, stall, uri, platform, cancel, dead };
         session.say(ToChild::Source { identity, size }, Vec::new());
         Ok(session)
     }
@@ -144,6 +151,19 @@ impl Session {
         match self.wait("looking at", &|_| {})? {
             (ToParent::Probed, body) => from_json(&body),
             (other, _) => Err(machine(format!("the child answered a probe with {other:?}"))),
+        }
+    }
+
+    /// Have the child look which elements of these platforms are installed.
+    ///
+    /// # Errors
+    /// [`Error::Platform`] where GStreamer does not start, else as [`Session::probe`].
+    pub fn examine(&mut self, platforms: &[Platform]) -> Result<Examined, Error> {
+        "any".clone_into(&mut self.platform);
+        self.say(ToChild::Examine, to_json(&platforms)?);
+        match self.wait("looking what is installed, before", &|_| {})? {
+            (ToParent::Examined, body) => from_json(&body),
+            (other, _) => Err(machine(format!("the child answered with {other:?}"))),
         }
     }
 
@@ -164,7 +184,10 @@ impl Session {
         let last = if plan.timeline.open_ended { "on".to_owned() } else { format!("to {last}") };
         let doing = format!("making segments {} {last} of", chunk.first);
         self.platform.clone_from(&platform.name);
-        let work = Work { plan: plan.clone(), chunk: chunk.clone(), platform: platform.clone() };
+        // A graph that reports that it stands still says where; so it gets twice the time that this
+        // process waits in silence.
+        let stall_ms = u64::try_from(self.stall.as_millis() * 2).unwrap_or(u64::MAX);
+        let work = Work { plan: plan.clone(), chunk: chunk.clone(), platform: platform.clone(), stall_ms };
         self.say(ToChild::Run, to_json(&work)?);
         let ended = self.wait(&doing, events);
         self.shared.set_sink(None);
@@ -172,6 +195,11 @@ impl Session {
             (ToParent::Done, body) => from_json(&body),
             (other, _) => Err(machine(format!("the child answered a run with {other:?}"))),
         }
+    }
+
+    /// Whether the child crashed or hung, rather than told what went wrong.
+    pub const fn is_dead(&self) -> bool {
+        self.dead
     }
 
     /// Send a frame in its turn, from a thread of its own: a child that stands still must not make
@@ -199,6 +227,7 @@ impl Session {
                 Err(RecvTimeoutError::Timeout) => {
                     if silence.lasts(self.shared.life()) > self.stall {
                         self.process.kill();
+                        self.dead = true;
                         return Err(self.stalled(doing));
                     }
                 }
@@ -219,6 +248,7 @@ impl Session {
     }
 
     fn died(&mut self, doing: &str, reason: Option<String>) -> Error {
+        self.dead = true;
         if self.cancel.is_cancelled() {
             return Error::Interrupted;
         }

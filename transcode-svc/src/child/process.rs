@@ -32,13 +32,19 @@ pub(super) struct Process {
 
 impl Process {
     /// Start `program child`, one end of a socket pair as its stdin; the other end is returned.
-    pub(super) fn start(program: &Path, log_filter: &str) -> io::Result<(Self, UnixStream)> {
+    /// `registry` is where its GStreamer keeps the list of its plugins.
+    pub(super) fn start(
+        program: &Path,
+        log_filter: &str,
+        registry: Option<&Path>,
+    ) -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut child = Command::new(program)
             .arg("child")
             .env_clear()
             .envs(environment::for_child())
             .env("RUST_LOG", log_filter)
+            .envs(registry.map(|registry| ("GST_REGISTRY", registry)))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use transcode_core::Event;
 use transcode_core::media::SourceIdentity;
 use transcode_core::plan::{Chunk, Plan};
-use transcode_core::platform::Platform;
+use transcode_core::platform::{Missing, Platform};
 use transcode_core::sink::ObjectKind;
 
 /// Bytes of JSON in a header, at most. Headers hold names, numbers and error texts.
@@ -37,6 +37,8 @@ pub(super) enum ToChild {
     },
     /// Look what the source is; the body is the platform as JSON.
     Probe,
+    /// Look which elements of some platforms are installed; the body is the platforms as JSON.
+    Examine,
     /// Make a chunk; the body is a [`Work`] as JSON.
     Run,
     /// Stop as soon as can be.
@@ -59,6 +61,17 @@ pub(super) struct Work {
     pub(super) chunk: Chunk,
     /// How this machine does it.
     pub(super) platform: Platform,
+    /// For how long nothing may move in the graph, in milliseconds.
+    pub(super) stall_ms: u64,
+}
+
+/// What is installed here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Examined {
+    /// GStreamer's version: `1.22.0`.
+    pub gstreamer: String,
+    /// By platform, in their order: what it needs and is not there.
+    pub missing: Vec<Vec<Missing>>,
 }
 
 /// What came of a question.
@@ -114,6 +127,8 @@ pub(super) enum ToParent {
     Alive,
     /// The probe's result; the body is the media info as JSON.
     Probed,
+    /// What is installed; the body is an [`Examined`] as JSON.
+    Examined,
     /// The chunk is made; the body is its report as JSON.
     Done,
     /// The request failed.

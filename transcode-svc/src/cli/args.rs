@@ -24,6 +24,7 @@ use transcode_core::units::MediaTime;
   transcode run   video.mp4 --output out     make it
   transcode play  out                        watch it in a browser, also while it is being made
   transcode package out --all                MP4 files of it
+  transcode doctor                           what this machine is good for
 
 ",
         exit_codes!()
@@ -86,7 +87,7 @@ The playlists can be played as soon as the first segments are there, and grow un
   transcode run video.mp4 --output out --start 1:30 --duration 20 --crf 22
   transcode run video.mp4 --output out --json | jq .event
 
---json writes one object a line: planned, progress, segment, warning, done, failed. Logs stay on stderr.
+--json writes one object a line: planned, progress, segment, warning, fallback, done, failed. Logs stay on stderr.
 
 ",
             exit_codes!()
@@ -159,6 +160,30 @@ Nothing here needs them: chunks read ranges of the one source. They are for thos
         exit_codes!()
     ))]
     Platforms(Named),
+
+    /// Say what this machine is good for: platforms, by trying them, and what stands in the way
+    #[command(
+        long_about = "Say what this machine is good for: platforms, by trying them, and what stands in the way.
+
+Every platform whose elements are installed decodes and encodes small clips that come with the program, in a process \
+            of its own; what comes out is checked picture by picture. What was found out is kept until a driver, \
+            GStreamer, a device or this program changes: `--platform auto` goes by it, and plans take from it what \
+            starting a chunk costs here.",
+        after_long_help = concat!(
+            "Examples:
+  transcode doctor
+  transcode doctor --retry                   try everything again
+  transcode doctor --platform nvidia         say what is missing of one
+  transcode doctor --store s3://bucket       and compare the clocks
+  transcode doctor --json | jq .summary
+
+A platform that is not here is no failure, unless it is asked for by name (exit code 5).
+
+",
+            exit_codes!()
+        )
+    )]
+    Doctor(Doctor),
 
     /// Serve a directory with a player page, on this machine only unless told otherwise
     #[command(after_long_help = concat!(
@@ -366,6 +391,25 @@ pub(super) struct Named {
     /// Print this one as a file; a name or a .toml file
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    /// Platforms to look at: auto, names from `transcode platforms`, or .toml files [default: all that are built in]
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    pub(super) platform: Vec<String>,
+
+    /// A store to compare the clock with: s3://bucket, or an https:// address
+    #[arg(long, value_name = "URL")]
+    pub(super) store: Option<String>,
+
+    /// Try again what was found out before, and use again what was set aside
+    #[arg(long)]
+    pub(super) retry: bool,
+
+    /// One JSON document on stdout; logs stay on stderr
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@
 //! results, stderr carries the log and the one line that tells a failure.
 
 mod args;
+mod doctor;
 mod exit;
 mod output;
 mod package;
@@ -18,6 +19,7 @@ mod split;
 
 use crate::child::{self, Settings};
 use crate::config::Config;
+use crate::machine::{Devices, Keeper};
 use crate::store::Stores;
 use args::{Args, Command, Input};
 use clap::{CommandFactory, Parser};
@@ -94,6 +96,7 @@ impl Context {
             Command::Platforms(named) => {
                 platforms::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }
+            Command::Doctor(doctor) => doctor::doctor(self, doctor),
             Command::Play(play) => play::play(play, &self.cancel),
             Command::Completions { shell } => {
                 let mut text = Vec::new();
@@ -117,8 +120,13 @@ impl Context {
 
     /// How the child is started.
     fn child(&self, input: &Input) -> Result<Settings, Error> {
-        let settings = Settings::this_binary()?;
-        Ok(Settings { log: self.log.clone(), stall: input.stall.to_duration(), ..settings })
+        Ok(Settings { stall: input.stall.to_duration(), ..self.children()? })
+    }
+
+    /// How any child is started.
+    fn children(&self) -> Result<Settings, Error> {
+        let registry = Keeper::here().registry(&Devices::here());
+        Ok(Settings { log: self.log.clone(), registry, ..Settings::this_binary()? })
     }
 }
 

@@ -9,8 +9,9 @@ use transcode_core::Error;
 pub(super) fn plan(context: &Context, plan: &Plan) -> Result<(), Error> {
     let asked = &plan.asked;
     let spec = profiles::job(asked, &asked.choice)?;
-    let looked = probe::look(context, &asked.input, &context.cancel)?;
-    let planned = transcode_core::plan::plan(&looked.info, &spec, &looked.platform)?;
+    let mut looked = probe::look(context, &asked.input, &context.cancel)?;
+    let planned = looked.plan(&spec)?;
+    looked.fallbacks.iter().for_each(|fallback| log::warn!("{fallback}"));
     let text = if asked.input.json { planned.to_json() } else { planned.explain() };
     to_stdout(text.trim_end());
     to_stdout("\n");

@@ -6,16 +6,19 @@
 
 use super::args::Run;
 use super::output::{Bars, End, Json, Lines, Output, Start, Tracker};
-use super::{Context, probe, profiles};
+use super::probe::Looked;
+use super::{Context, platforms, probe, profiles};
 use crate::child::Session;
 use crate::engine::{Local, Machine, Told, divided, jobs};
 use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use transcode_core::event::SegmentFacts;
+use transcode_core::event::{Fallback, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan, keys};
 use transcode_core::run::{JobReport, Opened, Publisher};
+use transcode_core::sink::Sink;
+use transcode_core::spec::JobSpec;
 use transcode_core::{Cancel, Error, Event};
 
 /// Make the ladder.
@@ -32,11 +35,11 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
     let spec = profiles::job(asked, &asked.choice)?;
     // Stops the graphs alone: when one fails, when publishing fails, or with everything else.
     let graphs = context.cancel.child();
-    let looked = probe::look(context, &asked.input, &graphs)?;
-    let plan = transcode_core::plan::plan(&looked.info, &spec, &looked.platform)?;
+    let mut looked = probe::look(context, &asked.input, &graphs)?;
+    let planned = looked.plan(&spec)?;
     let sink = context.stores()?.open_sink(&run.output, &context.cancel)?;
     let destination = sink.location();
-    let opened = Publisher::open(plan.clone(), sink.clone(), run.overwrite, &context.cancel)?;
+    let (plan, opened) = open(planned, &looked, &spec, run, &sink, &context.cancel)?;
     let (report, found_finished) = match opened {
         Opened::Finished(report) => {
             output.planned(&Start { destination: &destination, plan: &plan, missing: &[], jobs: 0 });
@@ -51,16 +54,25 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
             let runs = divided(missing, jobs);
             output.planned(&Start { destination: &destination, plan: &plan, missing: &runs, jobs });
             publisher.warnings().iter().chain(&why).for_each(|text| output.warning(text));
+            for fallback in looked.fallbacks {
+                output.fallback(&fallback);
+                publisher.note(&Event::Fallback(fallback));
+            }
             let child = context.child(&asked.input)?;
             let engine = Local {
                 plan: &plan,
-                platform: &looked.platform,
+                platforms: &looked.platforms,
                 source: looked.source,
                 sink,
                 child: &child,
                 cancel: &graphs,
             };
-            let making = Making { output: &*output, graphs: &graphs, engine, jobs };
+            let on_fallback = |fallback: &Fallback| {
+                platforms::note_failure(&fallback.from, &looked.key);
+                output.fallback(fallback);
+            };
+            let making =
+                Making { output: &*output, graphs: &graphs, engine, jobs, on_fallback: &on_fallback };
             (making.make(looked.session, &runs, &mut publisher)?.into(), false)
         }
     };
@@ -76,12 +88,45 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
     Ok(())
 }
 
+/// Take the destination. What it holds may have been planned by another platform, or before this
+/// machine had measured what a start costs: where nothing else differs, what is stored is gone on with.
+fn open(
+    plan: Plan,
+    looked: &Looked,
+    spec: &JobSpec,
+    run: &Run,
+    sink: &Arc<dyn Sink>,
+    cancel: &Cancel,
+) -> Result<(Plan, Opened), Error> {
+    let refused = match Publisher::open(plan.clone(), sink.clone(), run.overwrite, cancel) {
+        Err(error @ Error::Occupied { .. }) => error,
+        other => return Ok((plan, other?)),
+    };
+    let stored = sink.read(keys::PLAN, cancel)?.and_then(|bytes| Plan::from_json(&bytes).ok());
+    let Some(stored) = stored else { return Err(refused) };
+    let others = platforms::every()?;
+    let all = looked.platforms.iter().chain(&others);
+    let same = all.filter_map(|platform| transcode_core::plan::plan(&looked.info, spec, platform).ok()).any(
+        |mut plan| {
+            if spec.chunk.is_none() {
+                plan.chunks.clone_from(&stored.chunks);
+            }
+            plan == stored
+        },
+    );
+    if !same {
+        return Err(refused);
+    }
+    Ok((stored.clone(), Publisher::open(stored, sink.clone(), run.overwrite, cancel)?))
+}
+
 /// What the threads of a run share.
 struct Making<'a> {
     output: &'a dyn Output,
     graphs: &'a Cancel,
     engine: Local<'a>,
     jobs: usize,
+    on_fallback: &'a (dyn Fn(&Fallback) + Sync),
 }
 
 impl Making<'_> {
@@ -103,6 +148,11 @@ impl Making<'_> {
             let tell = |told: Told| {
                 let mut tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
                 let event = match told {
+                    Told::Broken { number, slots } => {
+                        tracker.broken(number, slots);
+                        return;
+                    }
+                    Told::Fallback(fallback) => Event::Fallback(fallback),
                     Told::Found(facts) => {
                         tracker.found(&facts);
                         Event::Segment(facts)
@@ -117,6 +167,7 @@ impl Making<'_> {
                 match &event {
                     Event::Segment(facts) => tracker.stored(&facts.rung, facts.index),
                     Event::Warning { text } => output.warning(text),
+                    Event::Fallback(fallback) => (self.on_fallback)(fallback),
                     _ => {}
                 }
                 if matches!(event, Event::Progress { .. } | Event::Segment(_)) {

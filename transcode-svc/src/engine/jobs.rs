@@ -4,6 +4,7 @@
 //! one for decoding and scaling. More graphs pay where cores are left over, and cost memory: each has
 //! its own decoder, look-ahead and pictures on their way. Bytes; cores are those of the cgroup.
 
+use crate::machine::Cgroup;
 use transcode_core::plan::{Chunk, Plan};
 use transcode_core::run::joined;
 use transcode_core::units::SegmentIndex;
@@ -29,23 +30,20 @@ impl Machine {
     pub fn here() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-        let memory = free.map(|free| cgroup_left().map_or(free, |left| left.min(free)));
+        let memory = free.map(|free| Cgroup::here().memory_left().map_or(free, |left| left.min(free)));
         Self { cores, memory }
     }
 }
 
 /// `MemAvailable` of proc(5).
 fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    bytes(meminfo, "MemAvailable:")
 }
 
-/// What the cgroup's bound (version 2) leaves.
-fn cgroup_left() -> Option<u64> {
-    let number = |name: &str| {
-        std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<u64>().ok()
-    };
-    Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+/// A line of `/proc/meminfo`, in bytes.
+pub(crate) fn bytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// Graphs side by side, and why not as many as `asked` (a number that a person gave).

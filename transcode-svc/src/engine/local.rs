@@ -2,18 +2,26 @@
 //!
 //! Runs are taken in order, so that playlists grow from the beginning; each child makes one after the
 //! other. Right before a run the store is asked once more: what another process has made meanwhile is
-//! adopted. The first failure stops the others; what is stored stays, and the next attempt goes on.
+//! adopted.
+//!
+//! Platforms are a list, best first. What the machine is to blame for (an element that fails, a graph
+//! that stands still, a child that crashes, a segment that is not what the plan says) ends that graph
+//! and its process; what it has stored stays, and the rest of its run is made on the next platform, as
+//! is everything that begins later. On the last platform a child that crashed or hung gets one more
+//! try for each run. All else stops the others; what is stored stays, and the next attempt goes on.
 
+use super::fallback::{Next, Progress, Rest};
 use crate::child::{Session, Settings};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use transcode_core::event::{ChunkReport, SegmentFacts};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use transcode_core::event::{ChunkReport, Fallback, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan};
 use transcode_core::platform::Platform;
 use transcode_core::run::{ChunkRequest, Publisher};
 use transcode_core::sink::Sink;
 use transcode_core::source::Source;
+use transcode_core::units::SegmentIndex;
 use transcode_core::{Cancel, Error, Event};
 
 /// What the engine tells while it works; from several threads.
@@ -28,14 +36,23 @@ pub enum Told {
         /// What.
         event: Event,
     },
+    /// A run has failed, and what is left of it will be made by other runs.
+    Broken {
+        /// Which.
+        number: usize,
+        /// Slots of it that are stored in every rung, from its first without a gap.
+        slots: u64,
+    },
+    /// A platform has failed; all that is not under way is made on the next one.
+    Fallback(Fallback),
 }
 
 /// Everything that a run needs.
 pub struct Local<'a> {
     /// Of what.
     pub plan: &'a Plan,
-    /// How this machine does things.
-    pub platform: &'a Platform,
+    /// How this machine may do things, best first; never empty. The plan can be made on each.
+    pub platforms: &'a [Platform],
     /// Where it is read.
     pub source: Arc<dyn Source>,
     /// Where it goes.
@@ -52,12 +69,20 @@ impl std::fmt::Debug for Local<'_> {
     }
 }
 
+/// A run, or the rest of one.
+struct Piece {
+    chunk: Chunk,
+    /// A child has crashed on it before, on the last platform.
+    retried: bool,
+}
+
 impl Local<'_> {
     /// Make `runs` with `jobs` children; `session` is the first of them. Reports are in the order of
-    /// the timeline.
+    /// the timeline; a run that failed and was gone on with has none.
     ///
     /// # Errors
-    /// The first failure, as [`Session::run`] gives it.
+    /// The failure of the last platform, as [`Session::run`] gives it, or one that no platform can
+    /// help with.
     pub fn run(
         &self,
         session: Session,
@@ -72,15 +97,14 @@ impl Local<'_> {
             reports: Mutex::default(),
             failure: Mutex::default(),
             number: AtomicUsize::new(0),
+            platform: Mutex::new(0),
             tell,
         };
         std::thread::scope(|scope| {
             for _ in 1..jobs {
-                scope.spawn(|| {
-                    self.work(&work, || Session::start(self.child, self.source.clone(), self.cancel))
-                });
+                scope.spawn(|| self.work(&work, None));
             }
-            self.work(&work, || Ok(session));
+            self.work(&work, Some(session));
         });
         if let Some(error) = work.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
@@ -90,32 +114,90 @@ impl Local<'_> {
         Ok(reports.into_iter().map(|(_, report)| report).collect())
     }
 
-    fn work(&self, work: &Work<'_>, session: impl FnOnce() -> Result<Session, Error>) {
+    fn work(&self, work: &Work<'_>, session: Option<Session>) {
         if let Err(error) = self.take_all(work, session) {
             self.cancel.cancel();
             work.fail(error);
         }
     }
 
-    fn take_all(&self, work: &Work<'_>, start: impl FnOnce() -> Result<Session, Error>) -> Result<(), Error> {
-        let mut start = Some(start);
-        let mut session: Option<Session> = None;
+    fn take_all(&self, work: &Work<'_>, mut session: Option<Session>) -> Result<(), Error> {
         while let Some(run) = work.next() {
-            for part in self.still_missing(work, run)? {
-                let session = match (&mut session, start.take()) {
-                    (Some(session), _) => session,
-                    (none, Some(start)) => none.insert(start()?),
-                    // Started once, above.
-                    (None, None) => return Err(Error::Interrupted),
+            let parts = self.still_missing(work, run)?.into_iter();
+            let mut parts: VecDeque<Piece> = parts.map(|chunk| Piece { chunk, retried: false }).collect();
+            while let Some(part) = parts.pop_front() {
+                let mut child = match session.take() {
+                    Some(child) => child,
+                    None => Session::start(self.child, self.source.clone(), self.cancel)?,
                 };
                 let number = work.number.fetch_add(1, Ordering::Relaxed);
-                let request = ChunkRequest { plan: self.plan, chunk: &part, platform: self.platform };
-                let report = session
-                    .run(request, self.sink.clone(), &|event| (work.tell)(Told::Run { number, event }))?;
-                work.reports.lock().unwrap_or_else(PoisonError::into_inner).push((part.first, report));
+                let at = *lock(&work.platform);
+                let progress = Mutex::new(Progress::new(self.plan, &part.chunk));
+                let request =
+                    ChunkRequest { plan: self.plan, chunk: &part.chunk, platform: &self.platforms[at] };
+                let heard = |event: Event| {
+                    if let Event::Segment(facts) = &event {
+                        lock(&progress).stored(facts);
+                    }
+                    (work.tell)(Told::Run { number, event });
+                };
+                match child.run(request, self.sink.clone(), &heard) {
+                    Ok(report) => {
+                        lock(&work.reports).push((part.chunk.first, report));
+                        session = Some(child);
+                    }
+                    Err(error) => {
+                        let (next, rest) = self.after(work, at, &part, &error, &child, &lock(&progress))?;
+                        let begin = |first| self.plan.timeline.slots_of(first).start;
+                        let slots = begin(rest.first).saturating_sub(begin(part.chunk.first));
+                        (work.tell)(Told::Broken { number, slots });
+                        let retried = next == Next::Again;
+                        let rests = rest.chunks.into_iter().rev();
+                        rests.for_each(|chunk| parts.push_front(Piece { chunk, retried }));
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// What is done about a failure on platform number `at`.
+    fn after(
+        &self,
+        work: &Work<'_>,
+        at: usize,
+        part: &Piece,
+        error: &Error,
+        child: &Session,
+        progress: &Progress,
+    ) -> Result<(Next, Rest), Error> {
+        if self.cancel.is_cancelled() {
+            return Err(error.clone());
+        }
+        let next = Next::after(error, child.is_dead(), part.retried, at + 1 < self.platforms.len());
+        let rest = progress.rest();
+        match next {
+            Next::Fail => return Err(error.clone()),
+            Next::Platform => {
+                let mut current = lock(&work.platform);
+                // Another child may have found out before.
+                if *current == at {
+                    *current = at + 1;
+                    let (from, to) = (&self.platforms[at].name, &self.platforms[at + 1].name);
+                    (work.tell)(Told::Fallback(Fallback {
+                        from: from.clone(),
+                        to: to.clone(),
+                        why: error.chain(),
+                        segment: Some(rest.first),
+                    }));
+                }
+            }
+            Next::Again => {
+                let text = format!("{}; it is tried once more from segment {}", error.chain(), rest.first);
+                (work.tell)(Told::Run { number: 0, event: Event::Warning { text } });
+            }
+        }
+        Ok((next, rest))
     }
 
     /// What nobody else has made meanwhile.
@@ -129,25 +211,30 @@ impl Local<'_> {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the threads share.
 struct Work<'a> {
     fresh: Option<Chunk>,
     waiting: Mutex<VecDeque<Chunk>>,
-    reports: Mutex<Vec<(transcode_core::units::SegmentIndex, ChunkReport)>>,
+    reports: Mutex<Vec<(SegmentIndex, ChunkReport)>>,
     failure: Mutex<Option<Error>>,
     number: AtomicUsize,
+    /// The platform that is used from here on.
+    platform: Mutex<usize>,
     tell: &'a (dyn Fn(Told) + Sync),
 }
 
 impl Work<'_> {
     fn next(&self) -> Option<Chunk> {
-        let failed = self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if failed { None } else { self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() }
+        if lock(&self.failure).is_some() { None } else { lock(&self.waiting).pop_front() }
     }
 
     /// The first failure counts; the others were stopped because of it.
     fn fail(&self, error: Error) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = lock(&self.failure);
         let stopped = matches!(failure.as_ref(), None | Some(Error::Interrupted));
         if stopped && !(failure.is_some() && matches!(error, Error::Interrupted)) {
             *failure = Some(error);

@@ -7,6 +7,7 @@
 //! No call here may be made from a task of an async runtime.
 
 mod client;
+mod clock;
 mod http;
 mod retry;
 mod s3;

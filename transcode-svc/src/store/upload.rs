@@ -31,6 +31,9 @@ const AT_ONCE: usize = 4;
 /// How long taking an upload back may last when somebody waits for the process to end.
 const TAKING_BACK: Duration = Duration::from_secs(5);
 
+/// How long parts under way may take to arrive before what was sent is taken back.
+const ARRIVING: Duration = Duration::from_millis(500);
+
 impl StreamSink for S3Sink {
     fn begin<'a>(
         &'a self,
@@ -215,8 +218,12 @@ impl Parts<'_> {
         let mut sent = std::mem::take(&mut self.sent);
         let object = self.sink.object(&self.key);
         self.sink.runtime.handle().block_on(async {
-            // A part that arrives after the end would stay.
-            sent.shutdown().await;
+            // A part that arrives after the end would stay, and a request that is given up may be at work
+            // in the store still: what is nearly there is waited for.
+            let done = async { while sent.join_next().await.is_some() {} };
+            if tokio::time::timeout(ARRIVING, done).await.is_err() {
+                sent.shutdown().await;
+            }
             match tokio::time::timeout(TAKING_BACK, upload.abort()).await {
                 Ok(Ok(())) => log::debug!("{object}: the upload is taken back"),
                 Ok(Err(error)) => log::warn!(

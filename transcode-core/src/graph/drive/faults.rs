@@ -16,16 +16,16 @@ impl Driver<'_> {
         let video = self.assembly.video_gate.as_ref();
         let audio = self.assembly.audio_gate.as_ref();
         let Error::Input { reason, .. } = &error else { return Err(error) };
-        if !self.run.plan.allow_truncated || !self.has_begun() {
+        if !self.run.plan.allow_truncated || !self.has_begun(path) {
             return Err(error);
         }
         if self.cut.is_none() {
             (self.run.events)(Event::Warning { text: format!("{reason}; taken for the end of the source") });
             self.cut = Some(error);
-            // An error before the pipeline plays keeps it from playing.
-            if self.assembly.pipeline.set_state(gst::State::Playing).is_err() {
-                log::debug!("the pipeline does not go on after an error");
-            }
+        }
+        // Any error before the pipeline plays keeps it from playing, and one comes seldom alone.
+        if self.assembly.pipeline.set_state(gst::State::Playing).is_err() {
+            log::debug!("the pipeline does not go on after an error");
         }
         let failed = [("video", video.map(Cast::upcast_ref)), ("audio", audio.map(Cast::upcast_ref))];
         for (track, gate) in failed {
@@ -42,13 +42,14 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Something of what is wanted has been decoded.
-    fn has_begun(&self) -> bool {
+    /// Something of what is wanted has been decoded: pictures, where there are any; or sound, where it is
+    /// sound that cannot be decoded any more, which runs ahead of the pictures.
+    fn has_begun(&self, path: &str) -> bool {
         let first = self.run.plan.timeline.slots_of(self.run.chunk.first).start;
-        match &self.assembly.video_gate {
-            Some(gate) => gate.position() > first,
-            None => self.assembly.audio_gate.as_ref().is_some_and(AudioGate::has_begun),
-        }
+        let pictures = self.assembly.video_gate.as_ref().map(|gate| gate.position() > first);
+        let of_sound = pictures.is_none() || path.contains(&format!("{INPUT}audio"));
+        let sound = of_sound && self.assembly.audio_gate.as_ref().is_some_and(AudioGate::has_begun);
+        sound || pictures.unwrap_or(false)
     }
 
     /// Whose fault an error on the bus is. What the source or the sink said counts more than what
@@ -77,7 +78,7 @@ impl Driver<'_> {
                 video.map(|gate| self.run.plan.timeline.rate.time_of(gate.position()))
             };
             let at = at.map(|at| format!(" after {:.1} s", at.as_secs_f64())).unwrap_or_default();
-            let or = if self.run.plan.allow_truncated || !self.has_begun() {
+            let or = if self.run.plan.allow_truncated || !self.has_begun(&element) {
                 ""
             } else {
                 "; fetch it again, or publish what is there with --allow-truncated"

@@ -7,3 +7,4 @@ mod pictures;
 pub(super) mod support;
 mod teardown;
 mod traps;
+mod witness;

@@ -129,6 +129,10 @@ pub(in crate::graph) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, 
             video: Some(VideoInput {
                 pad: "video_0".into(),
                 codec: "h264".into(),
+                profile: None,
+                coded: Resolution::new(854, 480).unwrap(),
+                chroma: "4:2:0".into(),
+                bit_depth: 8,
                 rotation: Rotation::None,
                 deinterlace: false,
                 size: Resolution::new(854, 480).unwrap(),
@@ -207,20 +211,24 @@ pub(in crate::graph) fn run_with(
     cancel: &Cancel,
     stall: Duration,
 ) -> Outcome {
+    run_on(&Platform::builtin("software").unwrap(), plan, chunk, source, sink, cancel, stall)
+}
+
+/// The same on another platform.
+pub(in crate::graph) fn run_on(
+    platform: &Platform,
+    plan: &Plan,
+    chunk: &Chunk,
+    source: Arc<dyn Source>,
+    sink: Arc<dyn Sink>,
+    cancel: &Cancel,
+    stall: Duration,
+) -> Outcome {
     let _logs = env_logger::builder().is_test(true).try_init();
-    let platform = Platform::builtin("software").unwrap();
     let events = Mutex::new(Vec::new());
     let listener = |event| events.lock().unwrap().push(event);
-    let result = run_chunk(&ChunkRun {
-        plan,
-        chunk,
-        platform: &platform,
-        source,
-        sink,
-        events: &listener,
-        cancel,
-        stall,
-    });
+    let result =
+        run_chunk(&ChunkRun { plan, chunk, platform, source, sink, events: &listener, cancel, stall });
     Outcome { result, events: events.into_inner().unwrap() }
 }
 

@@ -47,6 +47,10 @@ pub(crate) fn two_rungs() -> Plan {
             video: Some(VideoInput {
                 pad: "video_0".to_owned(),
                 codec: "h264".to_owned(),
+                profile: None,
+                coded: Resolution::new(854, 480).unwrap(),
+                chroma: "4:2:0".to_owned(),
+                bit_depth: 8,
                 rotation: Rotation::None,
                 deinterlace: false,
                 size: Resolution::new(854, 480).unwrap(),

@@ -10,6 +10,7 @@
 //! | `progress` | `elapsed`, `encoded`, `wanted`, `duration`, `eta` (s), `speed`, `rungs` (`{rung, encoded, playable, segments}`); about once a second |
 //! | `segment` | `key`, `rung`, `index`, `bytes`, `duration`, and what else was counted of it |
 //! | `warning` | `text` |
+//! | `fallback` | `from`, `to` (platforms), `why`, `segment` (the first that `to` makes; absent where nothing was planned yet) |
 //! | `done` | `destination`, `master`, `found_finished`, `elapsed` (s), `speed`, `bytes`, `report` (as `report.json`) |
 //! | `packaged` | of `package`: a finished MP4, as [`Packaged`](transcode_core::package::Packaged) has it |
 //! | `failed` | `exit_code`, `kind`, `message`, `chain` (the error and its causes) |
@@ -20,7 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 use transcode_core::Error;
-use transcode_core::event::SegmentFacts;
+use transcode_core::event::{Fallback, SegmentFacts};
 use transcode_core::plan::Chunk;
 
 /// Seconds between two `progress` objects, at least.
@@ -114,6 +115,10 @@ impl Output for Json {
 
     fn warning(&self, text: &str) {
         write(&json!({ "event": "warning", "text": text }));
+    }
+
+    fn fallback(&self, fallback: &Fallback) {
+        event("fallback", fallback);
     }
 
     fn done(&self, end: &End<'_>) {

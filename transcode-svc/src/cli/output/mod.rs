@@ -19,7 +19,7 @@ pub(super) use tracker::{Snapshot, Tracker};
 
 use std::io::{self, Write};
 use std::time::Duration;
-use transcode_core::event::SegmentFacts;
+use transcode_core::event::{Fallback, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan, Reason};
 use transcode_core::run::{JobReport, Origin};
 
@@ -33,6 +33,10 @@ pub(super) trait Output: Sync {
     fn segment(&self, key: &str, facts: &SegmentFacts);
     /// Something a person should know.
     fn warning(&self, text: &str);
+    /// A platform has failed and another goes on.
+    fn fallback(&self, fallback: &Fallback) {
+        self.warning(&fallback.to_string());
+    }
     /// It is finished.
     fn done(&self, end: &End<'_>);
 }
@@ -120,6 +124,9 @@ impl End<'_> {
                 rung.segments.len(),
                 if rung.segments.len() == 1 { "segment " } else { "segments" },
             ));
+        }
+        for fallback in &self.report.fallbacks {
+            text.push_str(&format!("  {fallback}\n"));
         }
         text.push_str(&format!("  {}\n", self.master));
         if let Some(play) = &self.play {

@@ -115,6 +115,13 @@ impl Tracker {
         }
     }
 
+    /// A run has failed, and so many slots of it are stored; others make the rest.
+    pub(crate) fn broken(&mut self, run: usize, slots: u64) {
+        for rung in &mut self.rungs {
+            rung.encoded.insert(run, slots);
+        }
+    }
+
     /// A segment that was to be made, and that somebody else has made meanwhile.
     pub(crate) fn found(&mut self, facts: &SegmentFacts) {
         if let Some(rung) = self.rungs.iter_mut().find(|rung| rung.name == facts.rung) {
