@@ -20,4 +20,5 @@ mod json;
 mod package;
 mod play;
 mod process;
+mod split;
 mod support;

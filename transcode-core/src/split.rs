@@ -1,73 +1,72 @@
-//! The source in pieces, one for each chunk of a plan: for those who want it read once, and its parts
+//! The source in pieces, about one for each chunk of a plan: for those who want it read once, and its parts
 //! sent to where they are worked on.
 //!
-//! Owns which pieces there are, where they are kept, and the list of them. Copies packets, decodes and
-//! encodes nothing. Chunks do not need this: a graph reads ranges of the one source.
+//! Owns where the pieces are kept, and the list of them. Copies packets, decodes and encodes nothing. Chunks
+//! do not need this: a graph reads ranges of the one source.
 //!
-//! A piece is a Matroska file. It begins with a key frame that is early enough for its chunk and ends
-//! where a key frame behind the chunk does: so pieces overlap, and each can be decoded by itself. Its
-//! stamps are the source's times plus [`Pieces::shift`], rounded to 0.1 ms.
+//! A piece is a Matroska file. It begins with the first key frame in or behind the slot that its chunk begins
+//! with, and ends before that of the next: so each can be decoded by itself, and together they have every
+//! packet of the source's picture and sound once. Where key frames are rare there are fewer pieces than
+//! chunks. Stamps begin at 0 in each, rounded to 0.1 ms.
 
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::graph::{CopyRun, SHIFT, copy_chunk};
+use crate::graph::{Copied, CopyRun, Part, copy_pieces};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, keys};
 use crate::platform::Platform;
 use crate::run::plan_digest;
-use crate::sink::{ObjectKind, StreamSink, Writing};
+use crate::sink::{ObjectKind, ObjectWriter, StreamSink, Writing};
 use crate::source::Source;
-use crate::units::{MediaTime, SegmentIndex};
+use crate::units::MediaTime;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The format of `chunks/source.json`.
 pub const PIECES_VERSION: u32 = 1;
 
-/// The list of pieces, stored beside them as [`keys::PIECES`]. It names what is stored whole.
+/// What the store is told to expect beyond the source's own bytes: headers of a piece.
+const HEADERS: u64 = 16 << 20;
+
+/// The list of pieces, stored beside them as [`keys::PIECES`] once all are there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pieces {
     /// [`PIECES_VERSION`] of the program that made it.
     pub version: u32,
-    /// [`plan_digest`] of the plan whose chunks these are.
+    /// [`plan_digest`] of the plan whose chunks say where to cut.
     pub plan: String,
     /// The bytes that were split.
     pub source: SourceIdentity,
-    /// What was added to the source's times.
-    pub shift: MediaTime,
-    /// In order; one a chunk, as far as they are made.
+    /// In order.
     pub pieces: Vec<Piece>,
 }
 
 /// One piece.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
-    /// The chunk's number.
-    pub chunk: u32,
-    /// The chunk's first segment.
-    pub first: SegmentIndex,
-    /// The segment after its last.
-    pub end: SegmentIndex,
     /// Where it is kept, below the destination.
     pub key: String,
     /// Its size.
     pub bytes: u64,
-    /// The source's time of its first key frame; of its first packet where there are no pictures.
+    /// The source's time at its 0.
     pub begins: MediaTime,
-    /// Packets in it, of all tracks.
-    pub packets: u64,
+    /// Pictures in it.
+    pub pictures: u64,
+    /// Packets of sound in it.
+    pub audio_packets: u64,
 }
 
-/// Split the source of `plan` into a piece for each of its chunks. `tell` hears of each, and whether it
-/// was there already.
+/// Split the source of `plan`: the video and the audio track that it takes, and no others. `tell` hears of
+/// each piece, and whether it was there already.
 ///
-/// Pieces that an earlier call has made of the same plan and source are left as they are. Blocks until
-/// all are stored.
+/// Where all pieces of the same plan and source are there, they are left; otherwise all are made. Blocks
+/// until they are stored.
 ///
 /// # Errors
 /// - [`Error::Occupied`] where pieces of another plan or source are there and `overwrite` is not set;
-/// - [`Error::Source`], [`Error::Input`] where the source cannot be read or taken apart;
-/// - [`Error::Sink`] where a piece cannot be stored; nothing of that piece is left;
+/// - [`Error::Source`], [`Error::Input`] where the source cannot be read or taken apart, or not be divided
+///   without loss;
+/// - [`Error::Sink`] where a piece cannot be stored; nothing of that piece is left, and no list;
 /// - [`Error::Platform`], [`Error::Stalled`] where an element is missing or hangs;
 /// - [`Error::Interrupted`] soon after `cancel` is set.
 pub fn split(
@@ -79,64 +78,66 @@ pub fn split(
     tell: &dyn Fn(&Piece, bool),
     cancel: &Cancel,
 ) -> Result<Pieces, Error> {
-    let mut list = Pieces {
-        version: PIECES_VERSION,
-        plan: plan_digest(plan),
-        source: plan.source.clone(),
-        shift: MediaTime::new(SHIFT, 1).unwrap_or(MediaTime::ZERO),
-        pieces: Vec::new(),
-    };
-    let mut there = found(&list, sink, overwrite, cancel)?;
-    let mut made = false;
-    for chunk in &plan.chunks {
-        there.retain(|piece| piece.chunk >= chunk.index);
-        if let Some(piece) = there.first().filter(|piece| piece.chunk == chunk.index) {
-            if sink.size_of(&piece.key, cancel)?.is_none_or(|bytes| bytes == piece.bytes) {
-                tell(piece, true);
-                list.pieces.push(piece.clone());
-                continue;
-            }
+    let (version, digest) = (PIECES_VERSION, plan_digest(plan));
+    let mut list = Pieces { version, plan: digest, source: plan.source.clone(), pieces: Vec::new() };
+    if let Some(before) = found(&list, sink, overwrite, cancel)? {
+        if before.are_there(sink, cancel)? {
+            before.pieces.iter().for_each(|piece| tell(piece, true));
+            return Ok(before);
         }
-        made = true;
-        let key = keys::piece(chunk.index);
-        let about = about(plan, source.size(), chunk.segments().len());
-        let mut writer = sink.begin(&key, ObjectKind::Piece, about, Writing::Replace, cancel)?;
-        let mut bytes = 0;
-        let run = CopyRun { plan, chunk, platform, source: source.clone(), cancel };
-        let copied = copy_chunk(&run, &mut |part| {
-            bytes += part.len() as u64;
-            writer.write(part).map_err(Error::from)
-        })?;
-        writer.finish()?;
-        let (first, end) = (chunk.first, chunk.end);
-        let (begins, packets) = (copied.begins, copied.packets);
-        let piece = Piece { chunk: chunk.index, first, end, key, bytes, begins, packets };
-        tell(&piece, false);
-        list.pieces.push(piece);
-        // A list that is a piece behind is right; one that is a piece ahead would not be.
-        sink.replace(keys::PIECES, ObjectKind::Document, list.to_json().as_bytes(), cancel)?;
+        // First the list: it never names what is not there.
+        sink.remove(keys::PIECES, cancel)?;
+        for piece in &before.pieces {
+            sink.remove(&piece.key, cancel)?;
+        }
     }
-    if made {
-        sink.replace(keys::PIECES, ObjectKind::Document, list.to_json().as_bytes(), cancel)?;
-    }
+    let mut under_way: Option<(String, u64, Box<dyn ObjectWriter + '_>)> = None;
+    let run = CopyRun { plan, platform, source: source.clone(), cancel };
+    copy_pieces(&run, &mut |part| match part {
+        Part::Bytes(bytes) => {
+            let (_, written, writer) = match &mut under_way {
+                Some(under_way) => under_way,
+                None => {
+                    let key = keys::piece(u32::try_from(list.pieces.len()).unwrap_or(u32::MAX));
+                    let about = source.size().saturating_add(HEADERS);
+                    let writer = sink.begin(&key, ObjectKind::Piece, about, Writing::Replace, cancel)?;
+                    under_way.insert((key, 0, writer))
+                }
+            };
+            *written += bytes.len() as u64;
+            Ok(writer.write(bytes)?)
+        }
+        Part::End(Copied { begins, pictures, audio_packets }) => {
+            let Some((key, bytes, writer)) = under_way.take() else { return Ok(()) };
+            writer.finish()?;
+            let piece = Piece { key, bytes, begins, pictures, audio_packets };
+            tell(&piece, false);
+            list.pieces.push(piece);
+            Ok(())
+        }
+    })?;
+    sink.replace(keys::PIECES, ObjectKind::Document, list.to_json().as_bytes(), cancel)?;
     Ok(list)
 }
 
-/// The pieces of the same plan that are there.
+/// The list that is there: of the same plan and source, or of whatever is to be overwritten.
 fn found(
     wanted: &Pieces,
     sink: &dyn StreamSink,
     overwrite: bool,
     cancel: &Cancel,
-) -> Result<Vec<Piece>, Error> {
-    let Some(bytes) = sink.read(keys::PIECES, cancel)?.filter(|_| !overwrite) else { return Ok(Vec::new()) };
+) -> Result<Option<Pieces>, Error> {
+    let Some(bytes) = sink.read(keys::PIECES, cancel)? else { return Ok(None) };
     let stored: Option<Pieces> = serde_json::from_slice(&bytes).ok();
     let same = |stored: &Pieces| {
-        let identity = |list: &Pieces| (list.version, list.plan.clone(), list.source.clone(), list.shift);
+        let identity = |list: &Pieces| (list.version, list.plan.clone(), list.source.clone());
         identity(stored) == identity(wanted)
     };
     match stored {
-        Some(stored) if same(&stored) => Ok(stored.pieces),
+        // What is to be made anew is not there.
+        Some(stored) if overwrite => Ok(Some(Pieces { version: 0, ..stored })),
+        None if overwrite => Ok(None),
+        Some(stored) if same(&stored) => Ok(Some(stored)),
         _ => Err(Error::Occupied {
             location: sink.location(),
             reason: format!(
@@ -147,15 +148,23 @@ fn found(
     }
 }
 
-/// At most so many bytes, for stores that want to know: the whole source and a little.
-fn about(plan: &Plan, size: u64, segments: usize) -> u64 {
-    let all = u64::from(plan.timeline.segment_count()).max(1);
-    // A chunk's part, and as much again for what pieces share and where rates are uneven.
-    let part = u128::from(size) * segments as u128 * 2 / u128::from(all);
-    u64::try_from(part).unwrap_or(size).min(size) + (16 << 20)
-}
-
 impl Pieces {
+    /// Whether all of them are, as far as these credentials may know.
+    fn are_there(&self, sink: &dyn StreamSink, cancel: &Cancel) -> Result<bool, Error> {
+        if self.version != PIECES_VERSION {
+            return Ok(false);
+        }
+        if let Some(there) = sink.list(cancel)? {
+            return Ok(self.pieces.iter().all(|piece| there.get(&piece.key) == Some(&piece.bytes)));
+        }
+        for piece in &self.pieces {
+            if sink.size_of(&piece.key, cancel)?.is_some_and(|bytes| bytes != piece.bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// As it is stored.
     pub fn to_json(&self) -> String {
         // Plain data with text keys: nothing in it can fail to serialise.

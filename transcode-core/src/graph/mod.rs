@@ -36,7 +36,7 @@ mod wiring;
 mod witness;
 
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
-pub(crate) use copy::{CopyRun, SHIFT, copy_chunk};
+pub(crate) use copy::{Copied, CopyRun, Part, copy_pieces};
 pub use describe::describe;
 pub(crate) use drive::{ChunkRun, run_chunk};
 pub(crate) use examine::{Examination, Examined, SMALL, examine};

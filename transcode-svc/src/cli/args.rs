@@ -124,8 +124,9 @@ Each file holds the pictures and the sound of one rung. A progressive one (--mp4
         long_about = "Copy the source in pieces, one for each chunk of the plan; decodes and encodes nothing.
 
 Nothing here needs them: chunks read ranges of the one source. They are for those who want it read once, and its parts \
-            sent to where they are worked on. Each piece is a Matroska file that begins with a key frame before its \
-            chunk and ends with one behind it. chunks/source.json lists them. Pieces that are there are left alone.",
+            sent to where they are worked on. A piece is a Matroska file that begins with the first key frame of its \
+            chunk and ends where the next one begins: each can be played or transcoded alone, and together they have \
+            every packet of the picture and the sound once. chunks/source.json lists them once all are there.",
         after_long_help = concat!(
             "Examples:
   transcode split video.mp4 --output pieces
