@@ -4,7 +4,9 @@
 //! The disk is a small tmpfs in a mount namespace of its own, where this machine lets us have one. A limit
 //! on the size of files (`ulimit -f`), which needs no rights, is tested everywhere.
 
-use crate::support::{Finished, files, finish, is_finished, is_not_finished, made, media_playlist, run};
+use crate::support::{
+    Finished, files, finish, is_finished, is_not_finished, made, media_playlist, run, transcode,
+};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -58,22 +60,31 @@ fn holds(first: Finished, words: &[&str], full: &Path, second: Finished, after: 
 fn a_limit_on_files_is_told_and_the_same_command_goes_on_without_it() {
     let dir = tempfile::tempdir().unwrap();
     let (clip, out) = (source(dir.path()), dir.path().join("out"));
-    let job = run(&clip, &out, &OPTIONS);
-    // 100 kB, in blocks of 512 bytes (POSIX, ulimit).
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -f 200 && exec \"$@\"", "sh"]).arg(job.get_program()).args(job.get_args());
-    for (name, value) in job.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    let first = finish(limited);
+    let first = finish(limited(&run(&clip, &out, &OPTIONS)));
     // As it was when it failed: the second run changes it.
     let full = dir.path().join("full/out");
     copy(&out, &full);
     let second = finish(run(&clip, &out, &OPTIONS));
     holds(first, &["low/0000", ".ts", "File too large", "raise the limit"], &full, second, &out);
+}
+
+/// The same for what is written piece by piece.
+#[test]
+fn a_piece_that_does_not_fit_is_told_and_no_list_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (clip, out) = (source(dir.path()), dir.path().join("out"));
+    let split = || {
+        let mut split = transcode(["split", &clip, "--output"]);
+        split.arg(&out).args(["--segment", "1s", "--chunk", "2s"]);
+        split
+    };
+    finish(limited(&split()))
+        .failed(4, &["out/chunks/source/0000", ".mkv", "File too large", "raise the limit"]);
+    let left = files(&out);
+    let whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "mkv");
+    assert!(left.iter().all(whole) && left.len() < SEGMENTS / 2, "{left:?}");
+    finish(split()).succeeded();
+    assert_eq!(files(&out).len(), SEGMENTS / 2 + 1);
 }
 
 #[test]
@@ -104,12 +115,7 @@ fn a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room() {
     let mut inside = Command::new(namespace[0]);
     inside.args(&namespace[1..]).args(["sh", "-c", script, "sh"]).arg(&disk).arg(dir.path());
     inside.arg(job.get_program()).args(job.get_args());
-    for (name, value) in job.get_envs() {
-        match value {
-            Some(value) => inside.env(name, value),
-            None => inside.env_remove(name),
-        };
-    }
+    in_its_environment(&mut inside, &job);
     let both = finish(inside);
     let said = |name: &str| {
         std::fs::read_to_string(dir.path().join(name))
@@ -120,6 +126,24 @@ fn a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room() {
     let second = Finished { status: ok, stdout: said("out.2"), stderr: said("err.2") };
     let (full, after) = (dir.path().join("1/out"), dir.path().join("2/out"));
     holds(first, &["No space left on device", "make room and run again"], &full, second, &after);
+}
+
+/// The same command where no file may be larger than 100 kB.
+fn limited(job: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    // In blocks of 512 bytes (POSIX, ulimit).
+    limited.args(["-c", "ulimit -f 200 && exec \"$@\"", "sh"]).arg(job.get_program()).args(job.get_args());
+    in_its_environment(&mut limited, job);
+    limited
+}
+
+fn in_its_environment(command: &mut Command, job: &Command) {
+    for (name, value) in job.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
 }
 
 /// A command in front of which one is run that may mount; `None` where that is not allowed.

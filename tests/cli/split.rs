@@ -42,7 +42,8 @@ fn pieces_are_listed_and_each_makes_its_part_of_the_ladder() {
     let lines: Vec<Value> = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (last, pieces) = lines.split_last().unwrap();
     assert_eq!((&last["event"], &last["pieces"]), (&"done".into(), &4.into()), "{lines:?}");
-    let list: Value = serde_json::from_slice(&std::fs::read(out.join("chunks/source.json")).unwrap()).unwrap();
+    let list: Value =
+        serde_json::from_slice(&std::fs::read(out.join("chunks/source.json")).unwrap()).unwrap();
     assert_eq!(list["pieces"].as_array().unwrap().len(), 4);
     let made: Vec<_> = files(&out).into_iter().filter(|path| path.extension().unwrap() == "mkv").collect();
     assert_eq!(made.len(), 4);
@@ -67,7 +68,8 @@ fn pieces_that_are_there_are_left_and_others_not_replaced_unasked() {
     assert!(first.stdout.contains("chunks/source/00003.mkv: 25 pictures, "), "{}", first.stdout);
     let again = split(&clip, &out, &[]).succeeded();
     assert_eq!(again.stdout.matches("there before").count(), 4, "{}", again.stdout);
-    split(&clip, &out, &["--profile", "match"]).failed(2, &["another source, plan or version", "--overwrite"]);
+    split(&clip, &out, &["--profile", "match"])
+        .failed(2, &["another source, plan or version", "--overwrite"]);
     let replaced = split(&clip, &out, &["--profile", "match", "--overwrite"]).succeeded();
     assert!(!replaced.stdout.contains("there before"), "{}", replaced.stdout);
 }
@@ -90,7 +92,9 @@ fn what_cannot_be_divided_is_refused_with_what_to_do() {
 #[test]
 fn its_help_shows_how_it_is_used_and_what_its_codes_mean() {
     let help = finish(transcode(["split", "--help"])).succeeded().stdout;
-    for word in ["transcode split video.mp4 --output pieces", "chunks/source.json", "--overwrite", "Exit codes"] {
+    for word in
+        ["transcode split video.mp4 --output pieces", "chunks/source.json", "--overwrite", "Exit codes"]
+    {
         assert!(help.contains(word), "{word} is missing: {help}");
     }
 }

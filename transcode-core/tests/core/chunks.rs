@@ -6,6 +6,7 @@
 
 mod clips;
 mod made;
+mod quality;
 mod rate;
 mod sound;
 mod split;

@@ -19,7 +19,8 @@ pub(super) fn split(context: &Context, split: &Split) -> Result<(), Error> {
     if spec.clip != Clip::default() {
         return Err(Error::Config {
             what: "--start, --end, --duration".to_owned(),
-            reason: "pieces are of the whole source; leave them out here, and give them to `transcode run`".to_owned(),
+            reason: "pieces are of the whole source; leave them out here, and give them to `transcode run`"
+                .to_owned(),
         });
     }
     let mut looked = probe::look(context, &asked.input, &context.cancel)?;
@@ -32,7 +33,9 @@ pub(super) fn split(context: &Context, split: &Split) -> Result<(), Error> {
     let tell = |piece: &Piece, found: bool| {
         if is_json {
             let mut object = json!({ "event": "piece", "found": found });
-            if let (Some(object), Ok(Value::Object(fields))) = (object.as_object_mut(), serde_json::to_value(piece)) {
+            if let (Some(object), Ok(Value::Object(fields))) =
+                (object.as_object_mut(), serde_json::to_value(piece))
+            {
                 object.extend(fields);
             }
             json::write(&object);

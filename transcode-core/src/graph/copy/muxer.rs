@@ -70,7 +70,8 @@ impl<'a> Muxer<'a> {
             pipeline.add(&source).map_err(|_| wrong("an input cannot be added"))?;
             let entry = muxer.request_pad_simple(template).ok_or_else(|| wrong("the muxer has no pad"))?;
             let exit = source.static_pad("src").ok_or_else(|| wrong("an input has no pad"))?;
-            exit.link(&entry).map_err(|_| refused(run.plan, format!("{caps} cannot be put into Matroska")))?;
+            exit.link(&entry)
+                .map_err(|_| refused(run.plan, format!("{caps} cannot be put into Matroska")))?;
             entries.push(Entry { kind: *kind, source, caps: caps.clone(), packets: 0, last: begins });
         }
         // What it says is on the bus.
@@ -127,7 +128,8 @@ impl<'a> Muxer<'a> {
                 Some(sample) => self.hand_out(&sample, give)?,
                 // It waits for a packet of the other track.
                 None if self.waiting() > WAITING => {
-                    let reason = format!("one of its tracks has nothing for {} MiB of the other", WAITING >> 20);
+                    let reason =
+                        format!("one of its tracks has nothing for {} MiB of the other", WAITING >> 20);
                     return Err(refused(self.run.plan, reason));
                 }
                 None => return Ok(()),

@@ -117,7 +117,8 @@ impl<'a> Reader<'a> {
             Ok(serde_json::Value::String(key)) => key,
             _ => String::new(),
         };
-        let factory = platform.demux.get(&key).ok_or_else(|| wrong(&format!("its file has no demuxer for {key}")))?;
+        let factory =
+            platform.demux.get(&key).ok_or_else(|| wrong(&format!("its file has no demuxer for {key}")))?;
         let demuxer = add(factory, &format!("{INPUT}demux"))?;
         element.link(&demuxer).map_err(|_| wrong("the demuxer cannot be linked"))?;
         let muxer = make(platform, "matroskamux")?;
@@ -244,13 +245,19 @@ impl Drop for Reader<'_> {
 }
 
 /// Link the demuxer's pads as they appear.
-fn connect(demuxer: &gst::Element, entries: Vec<(String, gst::glib::WeakRef<gst::Pad>)>, shared: &Arc<Shared>) {
+fn connect(
+    demuxer: &gst::Element,
+    entries: Vec<(String, gst::glib::WeakRef<gst::Pad>)>,
+    shared: &Arc<Shared>,
+) {
     let weak = Arc::downgrade(shared);
     demuxer.connect_pad_added(move |_, pad| {
-        let entry = entries.iter().find(|(name, _)| *name == pad.name()).and_then(|(_, entry)| entry.upgrade());
+        let entry =
+            entries.iter().find(|(name, _)| *name == pad.name()).and_then(|(_, entry)| entry.upgrade());
         let Some(entry) = entry.filter(|entry| !entry.is_linked()) else { return };
         if let (Err(error), Some(shared)) = (pad.link(&entry), weak.upgrade()) {
-            shared.lock().fault = Some(format!("its track {} cannot be put into Matroska ({error})", pad.name()));
+            shared.lock().fault =
+                Some(format!("its track {} cannot be put into Matroska ({error})", pad.name()));
             shared.changed.notify_all();
         }
     });
