@@ -10,6 +10,7 @@ mod caps;
 mod clock;
 mod closing;
 mod colours;
+mod copy;
 mod describe;
 mod drive;
 mod encoder;
@@ -36,6 +37,7 @@ mod wiring;
 mod witness;
 
 pub(crate) use caps::{AudioFacts, Facts, VideoFacts};
+pub(crate) use copy::{Copied, CopyRun, Part, copy_pieces};
 pub use describe::describe;
 pub(crate) use drive::{ChunkRun, run_chunk};
 pub(crate) use examine::{Examination, Examined, SMALL, examine};

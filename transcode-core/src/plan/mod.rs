@@ -286,4 +286,11 @@ pub mod keys {
     pub const PLAN: &str = "plan.json";
     /// Figures of the finished job.
     pub const REPORT: &str = "report.json";
+    /// Which pieces of the source there are, where it was split.
+    pub const PIECES: &str = "chunks/source.json";
+
+    /// A piece of the source: `chunks/source/00003.mkv`.
+    pub fn piece(chunk: u32) -> String {
+        format!("chunks/source/{chunk:05}.mkv")
+    }
 }
