@@ -124,7 +124,11 @@ impl FromStr for Board {
 
     /// As `Display` writes them; a Jetson without a number is of JetPack 6.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let whole = if text.starts_with("jetson-") && !text.contains(':') { format!("{text}:6") } else { text.into() };
+        let whole = if text.starts_with("jetson-") && !text.contains(':') {
+            format!("{text}:6")
+        } else {
+            text.into()
+        };
         Self::ALL.into_iter().find(|board| board.to_string() == whole).ok_or_else(|| {
             let all: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
             Error::Text(format!("board `{text}` is not known: {}", all.join(", ")))
@@ -151,8 +155,10 @@ pub(crate) fn register_in(board: Board, plugin: Option<&gst::Plugin>) -> Result<
     }
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
     let keys = board.keys();
-    if let Some((known, _)) =
-        registered.iter().flat_map(|known| keys.iter().map(move |key| (known, key))).find(|(known, key)| known.0 == key.0 && known != key)
+    if let Some((known, _)) = registered
+        .iter()
+        .flat_map(|known| keys.iter().map(move |key| (known, key)))
+        .find(|(known, key)| known.0 == key.0 && known != key)
     {
         return Err(Error::Text(format!(
             "{} is registered as of {}: a process has one version of it; run {board} in another",

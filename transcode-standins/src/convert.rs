@@ -57,7 +57,9 @@ fn configure(work: &gst::Element, flip: Option<&gst::Element>, settings: &Settin
             _ => "bilinear",
         };
         work.set_property_from_str("method", method);
-        // Where there is no such property, the picture fills the frame.
+    }
+    if work.has_property("add-borders") {
+        // Where the vendor has no such property, the picture fills the frame.
         work.set_property("add-borders", settings.truth("add-borders").unwrap_or(false));
     }
     if let Some(flip) = flip {

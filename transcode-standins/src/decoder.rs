@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
-use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
@@ -234,9 +233,8 @@ pub(crate) fn misbehave(
 fn green(buffer: &gst::Buffer) -> gst::Buffer {
     let mut out = gst::Buffer::from_mut_slice(vec![0u8; buffer.size()]);
     if let Some(out) = out.get_mut() {
-        let flags = gst::BufferCopyFlags::FLAGS
-            | gst::BufferCopyFlags::TIMESTAMPS
-            | gst::BufferCopyFlags::META;
+        let flags =
+            gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
         // Copying flags, times and metas of a whole buffer has nothing to fail on.
         let _ = buffer.copy_into(out, flags, ..);
     }
@@ -264,9 +262,8 @@ fn lend(buffer: gst::Buffer, permit: Permit, caps: Option<&gst::CapsRef>) -> gst
     let from = map.buffer().to_owned();
     let mut out = gst::Buffer::from_slice(Surface { map, _permit: permit });
     if let Some(target) = out.get_mut() {
-        let flags = gst::BufferCopyFlags::FLAGS
-            | gst::BufferCopyFlags::TIMESTAMPS
-            | gst::BufferCopyFlags::META;
+        let flags =
+            gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
         let _ = from.copy_into(target, flags, ..);
         let laid_out = target.meta::<gst_video::VideoMeta>().is_some();
         if let (false, Some(Ok(info))) = (laid_out, caps.map(gst_video::VideoInfo::from_caps)) {

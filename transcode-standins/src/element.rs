@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use glib::prelude::*;
 use gst::prelude::*;
 use gstreamer as gst;
 
@@ -88,7 +87,8 @@ impl Body {
         if let Some(value) = values.get(spec.name()) {
             return value.clone();
         }
-        let row = table::properties(key).ok().and_then(|rows| rows.iter().find(|row| row.name == spec.name()));
+        let row =
+            table::properties(key).ok().and_then(|rows| rows.iter().find(|row| row.name == spec.name()));
         row.map_or_else(|| spec.default_value().clone(), |row| row.initial(spec))
     }
 
@@ -161,7 +161,9 @@ pub(crate) fn templates(key: Key) -> Vec<gst::PadTemplate> {
 /// Makes an inner element of GStreamer's own.
 pub(crate) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
     gst::ElementFactory::make(factory).name(name).build().map_err(|_| {
-        Error::Gst(format!("element {factory} is missing: the stand-ins need GStreamer's good, bad, ugly and libav plugins"))
+        Error::Gst(format!(
+            "element {factory} is missing: the stand-ins need GStreamer's good, bad, ugly and libav plugins"
+        ))
     })
 }
 
@@ -289,7 +291,7 @@ macro_rules! types {
                             gst::MessageView::Error(error) => {
                                 gst::message::Error::builder_from_error(error.error())
                                     .src(&*self.obj())
-                                    .debug_if_some(error.debug().as_deref())
+                                    .debug_if_some(error.debug().as_ref().map(|debug| debug.as_str()))
                                     .build()
                             }
                             _ => message,

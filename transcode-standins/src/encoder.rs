@@ -73,11 +73,11 @@ pub(crate) fn build(bin: &gst::Bin, entry: &Entry, gate: &Arc<Gate>) -> Result<I
 fn refuse_key_units(
     run: &Arc<Mutex<Run>>,
     always: bool,
-) -> impl Fn(&gst::Pad, &mut gst::PadProbeInfo) -> gst::PadProbeReturn + Send + Sync + 'static {
+) -> impl Fn(&gst::Pad, &mut gst::PadProbeInfo) -> gst::PadProbeReturn + Send + Sync + use<> {
     let run = Arc::clone(run);
     move |_, info| {
-        let ignores = always
-            || run.lock().unwrap_or_else(PoisonError::into_inner).faults.contains(&Fault::IgnoreGop);
+        let ignores =
+            always || run.lock().unwrap_or_else(PoisonError::into_inner).faults.contains(&Fault::IgnoreGop);
         match info.event() {
             Some(event) if ignores && gst_video::ForceKeyUnitEvent::is(event) => gst::PadProbeReturn::Drop,
             _ => gst::PadProbeReturn::Ok,
@@ -123,9 +123,8 @@ fn unit(run: &Mutex<Run>, info: &mut gst::PadProbeInfo) -> gst::PadProbeReturn {
     if let Some(bytes) = stripped {
         let mut out = gst::Buffer::from_mut_slice(bytes);
         if let Some(target) = out.get_mut() {
-            let flags = gst::BufferCopyFlags::FLAGS
-                | gst::BufferCopyFlags::TIMESTAMPS
-                | gst::BufferCopyFlags::META;
+            let flags =
+                gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
             let _ = buffer.copy_into(target, flags, ..);
         }
         *buffer = out;
@@ -156,7 +155,8 @@ fn set_gop(encoder: &gst::Element, frames: u32, more: &str) {
     encoder.set_property("option-string", format!("scenecut=0{more}"));
 }
 
-/// nvv4l2h264enc: bit/s; I pictures every `iframeinterval`, IDR pictures every `idrinterval`.
+/// nvv4l2h264enc: bit/s; IDR pictures every `idrinterval` alone. The I pictures between them that `iframeinterval`
+/// would make are left out: x264 makes none without B-frames.
 fn l4t_settings(encoder: &gst::Element, settings: &Settings) -> Run {
     common(encoder);
     set_bitrate(encoder, settings.number("bitrate").unwrap_or(4_000_000) / 1000);
@@ -177,20 +177,15 @@ fn l4t_settings(encoder: &gst::Element, settings: &Settings) -> Run {
         Some("High" | "High444") => set_profile(encoder, true, true),
         _ => set_profile(encoder, false, false),
     }
-    let interval = |name, default| match settings.number(name) {
-        Some(n) => u32::try_from(n).unwrap_or(u32::MAX),
-        None => default,
-    };
-    // 0 is the driver's own choice: one at the start.
-    let (intra, idr) = (interval("iframeinterval", 30), interval("idrinterval", 256));
+    // 0 is the driver's own choice, here: one at the start.
     let endless = u32::try_from(i32::MAX).unwrap_or(u32::MAX);
-    let (intra, idr) = (if intra == 0 { endless } else { intra }, if idr == 0 { endless } else { idr });
+    let asked = settings.number("idrinterval").and_then(|n| u32::try_from(n).ok()).unwrap_or(256);
+    let idr = if asked == 0 { endless } else { asked.min(endless) };
     if settings.faults.contains(&Fault::IgnoreGop) {
         set_gop(encoder, endless, "");
         return Run { faults: settings.faults.clone(), repeat_headers: false, ..Run::default() };
     }
-    set_gop(encoder, idr.min(endless), "");
-    let _ = intra;
+    set_gop(encoder, idr, "");
     Run {
         faults: settings.faults.clone(),
         idr: Some(u64::from(idr)),
@@ -210,7 +205,8 @@ fn settings_in_kbit(encoder: &gst::Element, settings: &Settings) -> Run {
     set_bitrate(encoder, bitrate);
     encoder.set_property("aud", settings.truth("aud").unwrap_or(false));
     let bframes = settings.number("bframes").or_else(|| settings.number("b-frames")).unwrap_or(0);
-    let zero = settings.truth("zerolatency").or_else(|| settings.truth("zero-reorder-delay")).unwrap_or(false);
+    let zero =
+        settings.truth("zerolatency").or_else(|| settings.truth("zero-reorder-delay")).unwrap_or(false);
     encoder.set_property("bframes", if zero { 0 } else { u32::try_from(bframes).unwrap_or(0) });
     set_profile(encoder, settings.truth("cabac").unwrap_or(true), settings.truth("dct8x8").unwrap_or(true));
     let mode = settings.nick("rc-mode").or_else(|| settings.nick("rate-control")).unwrap_or_default();
@@ -241,7 +237,8 @@ fn settings_in_kbit(encoder: &gst::Element, settings: &Settings) -> Run {
         }
         _ => {
             encoder.set_property_from_str("pass", "cbr");
-            let kbit = settings.number("vbv-buffer-size").or_else(|| settings.number("cpb-size")).unwrap_or(0);
+            let kbit =
+                settings.number("vbv-buffer-size").or_else(|| settings.number("cpb-size")).unwrap_or(0);
             let ms = if kbit > 0 { kbit * 1000 / bitrate.max(1) } else { 1000 };
             encoder.set_property("vbv-buf-capacity", u32::try_from(ms.clamp(40, 10_000)).unwrap_or(1000));
         }

@@ -29,8 +29,8 @@ mod relabel;
 mod table;
 
 pub use board::{BOARDS_VARIABLE, Board, FAULTS_VARIABLE, JetPack, from_environment, register};
-pub use plugin::{child_environment, plugin_file};
 pub use fault::{Fault, clear_faults, open_sessions, set_fault};
+pub use plugin::{child_environment, plugin_file};
 
 /// Why a stand-in cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
         Some(&format!("{BOARDS_VARIABLE}:{FAULTS_VARIABLE}")),
         None::<&str>,
         None::<&str>,
-        gst::PluginDependencyFlags::NONE,
+        gst::PluginDependencyFlags::empty(),
     );
     board::from_environment_in(Some(plugin)).map_err(|err| glib::bool_error!("{err}"))?;
     Ok(())

@@ -6,7 +6,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use glib::subclass::prelude::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gstreamer as gst;
@@ -48,8 +47,7 @@ fn translated(caps: &gst::Caps, allowed: &gst::Caps) -> gst::Caps {
             continue;
         }
         seen.push(features.to_owned());
-        let part = with_features(caps, features)
-            .intersect_with_mode(allowed, gst::CapsIntersectMode::First);
+        let part = with_features(caps, features).intersect_with_mode(allowed, gst::CapsIntersectMode::First);
         out.merge(part);
     }
     out
@@ -94,20 +92,12 @@ mod imp {
                     )
                 })
                 .query_function(|pad, parent, query| {
-                    Relabel::catch_panic_pad_function(
-                        parent,
-                        || false,
-                        |relabel| relabel.query(pad, query),
-                    )
+                    Relabel::catch_panic_pad_function(parent, || false, |relabel| relabel.query(pad, query))
                 })
                 .build();
             let src = gst::Pad::builder_from_template(&template("src"))
                 .query_function(|pad, parent, query| {
-                    Relabel::catch_panic_pad_function(
-                        parent,
-                        || false,
-                        |relabel| relabel.query(pad, query),
-                    )
+                    Relabel::catch_panic_pad_function(parent, || false, |relabel| relabel.query(pad, query))
                 })
                 .build();
             Self { sink, src, allowed: Mutex::default() }
@@ -174,7 +164,8 @@ mod imp {
                 options = first;
             }
             let taken = match self.src.peer() {
-                Some(peer) => options.intersect_with_mode(&peer.query_caps(Some(&options)), gst::CapsIntersectMode::First),
+                Some(peer) => options
+                    .intersect_with_mode(&peer.query_caps(Some(&options)), gst::CapsIntersectMode::First),
                 None => options,
             };
             match taken.structure(0).zip(taken.features(0)) {

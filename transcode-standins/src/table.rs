@@ -177,8 +177,8 @@ fn all() -> Result<&'static All, Error> {
     static ALL: OnceLock<Result<All, Error>> = OnceLock::new();
     ALL.get_or_init(|| {
         let bad = |file: &str, err: toml::de::Error| Error::Table(format!("tables/{file}.toml: {err}"));
-        let entries: Entries = toml::from_str(include_str!("../tables/elements.toml"))
-            .map_err(|err| bad("elements", err))?;
+        let entries: Entries =
+            toml::from_str(include_str!("../tables/elements.toml")).map_err(|err| bad("elements", err))?;
         let tables = TABLES
             .iter()
             .map(|(name, text)| Ok((*name, toml::from_str(text).map_err(|err| bad(name, err))?)))
@@ -223,7 +223,8 @@ impl Entry {
             .replace("@CUDACONVERT@", &format!("{{ {FORMATS} RGBP, BGRP, GBR, GBRA }}"))
             .replace("@CUDA@", &format!("{{ {FORMATS} YUY2, UYVY, RGBP, BGRP, GBR, GBRA }}"))
             .replace("MAX", &i32::MAX.to_string());
-        text.parse().map_err(|_| Error::Table(format!("the {pad} caps of {} do not parse: {text}", self.name)))
+        text.parse()
+            .map_err(|_| Error::Table(format!("the {pad} caps of {} do not parse: {text}", self.name)))
     }
 }
 
@@ -289,7 +290,8 @@ impl Property {
             }
             PropertyType::Enum => {
                 let kind = self.enum_type.as_deref().ok_or_else(|| missing("enum"))?;
-                let default = self.default.as_ref().and_then(Number::whole).ok_or_else(|| missing("default"))?;
+                let default =
+                    self.default.as_ref().and_then(Number::whole).ok_or_else(|| missing("default"))?;
                 if kind == "GstVideoOrientationMethod" {
                     glib::ParamSpecEnum::builder_with_default(
                         name,
@@ -324,8 +326,9 @@ pub(crate) fn citations() -> Result<Vec<String>, Error> {
     for (name, table) in &all.tables {
         for row in &table.element {
             for property in &row.properties {
+                let at_times = if property.conditional { ", where the device offers it" } else { "" };
                 lines.push(format!(
-                    "{name} {}.{} ({}): {}",
+                    "{name} {}.{} ({}{at_times}): {}",
                     row.name, property.name, table.source, property.cite
                 ));
             }

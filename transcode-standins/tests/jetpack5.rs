@@ -1,4 +1,5 @@
 //! JetPack 5's generation of the L4T elements: a process of its own, since it excludes JetPack 6.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -22,7 +23,9 @@ fn properties_that_only_jetpack_6_surely_has_are_missing() {
     for name in ["poc-type", "disable-cabac", "num-Ref-Frames", "cabac-entropy-coding"] {
         assert!(encoder.find_property(name).is_none(), "{name}");
     }
-    for name in ["bitrate", "iframeinterval", "idrinterval", "insert-sps-pps", "maxperf-enable", "preset-level"] {
+    for name in
+        ["bitrate", "iframeinterval", "idrinterval", "insert-sps-pps", "maxperf-enable", "preset-level"]
+    {
         assert!(encoder.find_property(name).is_some(), "{name}");
     }
 }

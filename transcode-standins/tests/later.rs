@@ -1,4 +1,5 @@
 //! NVENC after GStreamer 1.22: a process of its own, since it excludes the T4 of 1.22.
+#![allow(clippy::unwrap_used)]
 
 use gstreamer as gst;
 use gstreamer::prelude::*;

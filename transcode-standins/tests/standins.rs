@@ -1,4 +1,5 @@
 //! What a graph may rely on from the stand-ins of the data-centre, VA and JetPack 6 boards.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -69,7 +70,10 @@ fn every_element_of_every_board_is_there_with_the_properties_of_its_table() {
     assert_eq!(decoder.property::<u32>("num-extra-surfaces"), 1);
     let encoder = gst::ElementFactory::make("nvv4l2h264enc").build().unwrap();
     assert_eq!(encoder.property::<u32>("bitrate"), 4_000_000);
-    assert_eq!((encoder.property::<u32>("iframeinterval"), encoder.property::<u32>("idrinterval")), (30, 256));
+    assert_eq!(
+        (encoder.property::<u32>("iframeinterval"), encoder.property::<u32>("idrinterval")),
+        (30, 256)
+    );
 }
 
 #[test]
@@ -258,7 +262,8 @@ fn decoders_give_what_the_hardware_gives() {
         (made.units.len(), feature, format)
     };
     let h264 = format!("{} ! x264enc speed-preset=ultrafast ! h264parse", pictures(10, "I420", "320x240"));
-    let hevc10 = format!("{} ! x265enc speed-preset=ultrafast ! h265parse", pictures(10, "I420_10LE", "320x240"));
+    let hevc10 =
+        format!("{} ! x265enc speed-preset=ultrafast ! h265parse", pictures(10, "I420_10LE", "320x240"));
     let vp9 = format!("{} ! vp9enc deadline=1 cpu-used=8 ! vp9parse", pictures(10, "I420", "320x240"));
     let mpeg2 = format!("{} ! avenc_mpeg2video ! mpegvideoparse", pictures(10, "I420", "320x240"));
     let nvmm = |format: &str| (10, "memory:NVMM".to_owned(), format.to_owned());
@@ -274,7 +279,10 @@ fn decoders_give_what_the_hardware_gives() {
     assert_eq!(decode(&mpeg2, &format!("nvmpeg2videodec {to_cuda}")), (10, cuda.into(), "NV12".into()));
     let va = "memory:VAMemory";
     assert_eq!(decode(&h264, "vah264dec ! video/x-raw(memory:VAMemory)"), (10, va.into(), "NV12".into()));
-    assert_eq!(decode(&hevc10, "vah265dec ! video/x-raw(memory:VAMemory)"), (10, va.into(), "P010_10LE".into()));
+    assert_eq!(
+        decode(&hevc10, "vah265dec ! video/x-raw(memory:VAMemory)"),
+        (10, va.into(), "P010_10LE".into())
+    );
 }
 
 #[test]
@@ -315,11 +323,18 @@ fn values_outside_the_vendors_range_are_refused() {
 fn faults_break_the_encoder_as_they_say() {
     boards();
     let encode = |count| {
-        format!("{} ! cudaupload ! nvh264enc gop-size=10 ! appsink name=out", pictures(count, "NV12", "320x240"))
+        format!(
+            "{} ! cudaupload ! nvh264enc gop-size=10 ! appsink name=out",
+            pictures(count, "NV12", "320x240")
+        )
     };
     let made = with_fault("nvh264enc", Fault::Error { at: 12 }, &encode(40), common::LONG);
     assert!(made.error.as_deref().is_some_and(|text| text.contains("frame 12")), "{:?}", made.error);
-    assert!(made.error_from.as_deref().is_some_and(|name| name.starts_with("nvh264enc")), "{:?}", made.error_from);
+    assert!(
+        made.error_from.as_deref().is_some_and(|name| name.starts_with("nvh264enc")),
+        "{:?}",
+        made.error_from
+    );
     assert!(made.units.len() <= 12, "{}", made.units.len());
 
     let made = with_fault("nvh264enc", Fault::Stall { at: 12 }, &encode(40), Duration::from_secs(3));
@@ -354,7 +369,11 @@ fn green_pictures_are_green() {
     let made = with_fault("nvh264enc", Fault::Green { at: 5 }, &description, common::LONG);
     let mean = |unit: &Vec<u8>| unit.iter().map(|b| u64::from(*b)).sum::<u64>() / unit.len() as u64;
     assert_eq!((made.error.clone(), made.units.len()), (None, 10));
-    assert!(mean(&made.units[2]) > 40 && mean(&made.units[8]) < 10, "{:?}", made.units.iter().map(mean).collect::<Vec<_>>());
+    assert!(
+        mean(&made.units[2]) > 40 && mean(&made.units[8]) < 10,
+        "{:?}",
+        made.units.iter().map(mean).collect::<Vec<_>>()
+    );
 }
 
 #[test]
