@@ -1,48 +1,55 @@
 //! Writes the enum types of the tables as Rust: a GObject enum is a static type, so it cannot be read at run time.
+//!
+//! It reads what the tables' writers write, one key a line, and not all of TOML, so it needs no other crate.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::{env, fs, path::Path};
 
-use serde::Deserialize;
+/// A value and its nick.
+type Value = (i32, String);
 
-#[derive(Deserialize)]
-struct Table {
-    #[serde(default, rename = "enum")]
-    enums: Vec<Enum>,
+/// The text between the first pair of quotes after `key = `.
+fn quoted<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.split_once(&format!("{key} = \""))?.1.split('"').next()
 }
 
-#[derive(Deserialize)]
-struct Enum {
-    name: String,
-    values: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct Value {
-    value: i32,
-    nick: String,
+/// The enums of a table: name and values.
+fn enums(text: &str) -> Result<Vec<(String, Vec<Value>)>, String> {
+    let mut found: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.starts_with("[[") {
+            inside = line == "[[enum]]";
+        } else if inside && line.starts_with("name = ") {
+            found.push((quoted(line, "name").ok_or(line)?.to_owned(), Vec::new()));
+        } else if inside && line.starts_with("values = ") {
+            let values = &mut found.last_mut().ok_or(line)?.1;
+            for part in line.split('{').skip(1) {
+                let number = part.split_once("value = ").and_then(|(_, rest)| rest.split(',').next());
+                let value = number.and_then(|number| number.trim().parse().ok()).ok_or(part)?;
+                values.push((value, quoted(part, "nick").ok_or(part)?.to_owned()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=tables");
-    let mut tables = BTreeMap::new();
-    for entry in fs::read_dir("tables")? {
-        let path = entry?.path();
-        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
-        let table: Table = toml::from_str(&fs::read_to_string(&path)?)?;
-        tables.insert(stem, table.enums);
-    }
-    let (mut types, mut arms) = (String::new(), String::new());
-    let mut count = 0;
-    for (stem, enums) in &tables {
-        for made in enums {
+    println!("cargo::rerun-if-changed=build.rs");
+    let mut paths: Vec<_> =
+        fs::read_dir("tables")?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+    paths.sort();
+    let (mut types, mut arms, mut count) = (String::new(), String::new(), 0);
+    for path in paths {
+        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        for (name, values) in enums(&fs::read_to_string(&path)?)? {
             // GObject type names allow letters, digits, `-`, `_` and `+`.
-            let unique = format!("Standin-{}-{}", stem.replace('.', "_"), made.name);
+            let unique = format!("Standin-{}-{name}", stem.replace('.', "_"));
             writeln!(types, "#[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]")?;
             writeln!(types, "#[enum_type(name = {unique:?})]\n#[repr(i32)]\npub(crate) enum E{count} {{")?;
-            writeln!(arms, "        ({stem:?}, {:?}) => match default {{", made.name)?;
-            for (n, Value { value, nick }) in made.values.iter().enumerate() {
+            writeln!(arms, "        ({stem:?}, {name:?}) => match default {{")?;
+            for (n, (value, nick)) in values.iter().enumerate() {
                 writeln!(types, "    #[enum_value(name = {nick:?}, nick = {nick:?})]\n    V{n} = {value},")?;
                 writeln!(arms, "            {value} => Some(spec!(name, E{count}::V{n}, flags)),")?;
             }
