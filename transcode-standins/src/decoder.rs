@@ -54,9 +54,10 @@ fn hardware_format(format: gst_video::VideoFormat) -> Option<gst_video::VideoFor
     match format {
         F::I420 | F::Nv12 | F::Yv12 => Some(F::Nv12),
         F::I42010le | F::P01010le => Some(F::P01010le),
-        F::I42012le => Some(F::P016Le),
+        // By name: the bindings know those two from GStreamer 1.18 on alone.
+        F::I42012le => Some(F::from_string("P016_LE")),
         F::Y444 => Some(F::Y444),
-        F::Y44410le | F::Y44412le | F::Y44416le => Some(F::Y44416le),
+        F::Y44410le | F::Y44412le => Some(F::from_string("Y444_16LE")),
         _ => None,
     }
 }
@@ -144,7 +145,8 @@ fn put_in(
                         gst::StreamError::Format,
                         ["the decoder has no surface for {made:?}: 4:2:0 and 4:4:4 only"]
                     );
-                    return gst::PadProbeReturn::Drop;
+                    // Not Drop: the bindings take a dropped event and GStreamer 1.22 gives it back once more.
+                    return gst::PadProbeReturn::Handled;
                 }
             }
         }
@@ -178,9 +180,8 @@ fn handle(
     }
     let Some(surfaces) = surfaces else { return gst::PadProbeReturn::Ok };
     let Some(permit) = gate.take(surfaces) else {
-        info.data = None;
         info.flow_res = Err(gst::FlowError::Flushing);
-        return gst::PadProbeReturn::Handled;
+        return gst::PadProbeReturn::Drop;
     };
     let caps = pad.current_caps();
     if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.take() {
@@ -208,15 +209,13 @@ pub(crate) fn misbehave(
                         ["{}: the device failed at frame {frame}", bin.name()]
                     );
                 }
-                info.data = None;
                 info.flow_res = Err(gst::FlowError::Error);
-                return Some(gst::PadProbeReturn::Handled);
+                return Some(gst::PadProbeReturn::Drop);
             }
             Fault::Stall { at } if frame >= at => {
                 gate.stall();
-                info.data = None;
                 info.flow_res = Err(gst::FlowError::Flushing);
-                return Some(gst::PadProbeReturn::Handled);
+                return Some(gst::PadProbeReturn::Drop);
             }
             Fault::Green { at } if frame >= at => {
                 if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() {

@@ -4,6 +4,7 @@
 //! (`decoder`, `convert` and `encoder` build that).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gst::prelude::*;
@@ -14,11 +15,53 @@ use crate::gate::Gate;
 use crate::table::{self, Entry, Key, Kind};
 use crate::{Error, convert, decoder, encoder};
 
+/// A value that threads may share, of the types that the tables have.
+#[derive(Debug, Clone)]
+enum Held {
+    Truth(bool),
+    Int(i32),
+    Uint(u32),
+    Uint64(u64),
+    Real(f64),
+    Text(Option<String>),
+    /// The number of an enum's value.
+    Choice(i32),
+    Structure(Option<gst::Structure>),
+}
+
+impl Held {
+    fn of(value: &glib::Value) -> Option<Self> {
+        if let Some((_, choice)) = glib::EnumValue::from_value(value) {
+            return Some(Self::Choice(choice.value()));
+        }
+        let held = value.get().map(Self::Truth).or_else(|_| value.get().map(Self::Int));
+        let held = held.or_else(|_| value.get().map(Self::Uint)).or_else(|_| value.get().map(Self::Uint64));
+        let held = held.or_else(|_| value.get().map(Self::Real)).or_else(|_| value.get().map(Self::Text));
+        held.or_else(|_| value.get().map(Self::Structure)).ok()
+    }
+
+    /// As a property of this spec has it.
+    fn value(&self, spec: &glib::ParamSpec) -> glib::Value {
+        match self {
+            Self::Truth(held) => held.to_value(),
+            Self::Int(held) => held.to_value(),
+            Self::Uint(held) => held.to_value(),
+            Self::Uint64(held) => held.to_value(),
+            Self::Real(held) => held.to_value(),
+            Self::Text(held) => held.to_value(),
+            Self::Choice(held) => glib::EnumClass::with_type(spec.value_type())
+                .and_then(|class| class.to_value(*held))
+                .unwrap_or_else(|| spec.default_value().clone()),
+            Self::Structure(held) => held.to_value(),
+        }
+    }
+}
+
 /// What every stand-in has.
 #[derive(Default)]
 pub(crate) struct Body {
     /// Properties that were set.
-    values: Mutex<HashMap<String, glib::Value>>,
+    values: Mutex<HashMap<String, Held>>,
     pub(crate) gate: Arc<Gate>,
     inside: Mutex<Option<Inside>>,
 }
@@ -35,7 +78,6 @@ pub(crate) struct Inside {
 pub(crate) struct Settings {
     values: HashMap<String, glib::Value>,
     pub(crate) faults: Vec<Fault>,
-    pub(crate) gate: Arc<Gate>,
 }
 
 impl Settings {
@@ -79,13 +121,15 @@ impl Body {
 
     pub(crate) fn set(&self, name: &str, value: &glib::Value) {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.insert(name.to_owned(), value.clone());
+        if let Some(held) = Held::of(value) {
+            values.insert(name.to_owned(), held);
+        }
     }
 
     pub(crate) fn get(&self, key: Key, spec: &glib::ParamSpec) -> glib::Value {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = values.get(spec.name()) {
-            return value.clone();
+        if let Some(held) = values.get(spec.name()) {
+            return held.value(spec);
         }
         let row =
             table::properties(key).ok().and_then(|rows| rows.iter().find(|row| row.name == spec.name()));
@@ -99,7 +143,7 @@ impl Body {
                 values.insert(row.name.clone(), self.get(key, &spec));
             }
         }
-        Settings { values, faults: fault::of(key.0), gate: Arc::clone(&self.gate) }
+        Settings { values, faults: fault::of(key.0) }
     }
 
     /// NULL to READY: the device opens, or not.
@@ -179,7 +223,7 @@ pub(crate) fn show(bin: &gst::Bin, name: &str, target: &gst::Pad) -> Result<gst:
 }
 
 /// The pad of an inner element.
-pub(crate) fn pad(element: &impl IsA<gst::Element>, name: &str) -> Result<gst::Pad, Error> {
+pub(crate) fn pad(element: &gst::Element, name: &str) -> Result<gst::Pad, Error> {
     element.static_pad(name).ok_or_else(|| Error::Gst(format!("{} has no pad {name}", element.name())))
 }
 
@@ -188,6 +232,15 @@ pub(crate) fn chain(bin: &gst::Bin, elements: &[gst::Element]) -> Result<(), Err
     let failed = |err: glib::BoolError| Error::Gst(err.to_string());
     bin.add_many(elements).map_err(failed)?;
     gst::Element::link_many(elements).map_err(failed)
+}
+
+/// An element that was given no name is called after its type; the vendor's types are called after the element.
+fn give_name(element: &gst::Element, key: Key) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    if element.name().to_lowercase().starts_with(&element.type_().name().to_lowercase()) {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        element.set_property("name", format!("{}{number}", key.0));
+    }
 }
 
 /// Registers the row's type under its name.
@@ -244,6 +297,7 @@ macro_rules! types {
 
                     fn constructed(&self) {
                         self.parent_constructed();
+                        give_name(self.obj().upcast_ref(), KEY);
                         if let Err(err) = self.body.construct(self.obj().upcast_ref(), KEY) {
                             panic!("stand-in {}: {err}", KEY.0);
                         }

@@ -79,7 +79,7 @@ fn refuse_key_units(
         let ignores =
             always || run.lock().unwrap_or_else(PoisonError::into_inner).faults.contains(&Fault::IgnoreGop);
         match info.event() {
-            Some(event) if ignores && gst_video::ForceKeyUnitEvent::is(event) => gst::PadProbeReturn::Drop,
+            Some(event) if ignores && gst_video::ForceKeyUnitEvent::is(event) => gst::PadProbeReturn::Handled,
             _ => gst::PadProbeReturn::Ok,
         }
     }
