@@ -36,7 +36,10 @@ pub(crate) fn build(bin: &gst::Bin, entry: &Entry) -> Result<Inside, Error> {
     let turns = bin.has_property("flip-method") || bin.has_property("video-direction");
     let flip = if turns { Some(make("videoflip", "flip")?) } else { None };
     let mut elements = vec![entering.clone()];
-    elements.extend(flip.clone());
+    if let Some(flip) = &flip {
+        // videoflip takes fewer formats than the vendors' elements: no P010_10LE.
+        elements.extend([make("videoconvert", "for-flip")?, flip.clone()]);
+    }
     elements.extend([work.clone(), leaving.clone()]);
     chain(bin, &elements)?;
     show(bin, "sink", &pad(&entering, "sink")?)?;

@@ -180,7 +180,9 @@ fn bit_rates_are_in_the_vendors_units() {
         let made = undisturbed(&format!("{noise} ! {description} ! appsink name=out"));
         made.units.iter().map(Vec::len).sum::<usize>() * 8 / 2 / 1000
     };
-    let l4t = kbit("nvvidconv ! video/x-raw(memory:NVMM) ! nvv4l2h264enc bitrate=1000000 vbv-size=500000 idrinterval=25");
+    let l4t = kbit(
+        "nvvidconv ! video/x-raw(memory:NVMM) ! nvv4l2h264enc bitrate=1000000 vbv-size=500000 idrinterval=25",
+    );
     let nv = kbit("cudaupload ! nvh264enc bitrate=1000 rc-mode=cbr gop-size=25");
     let va = kbit("vapostproc ! vah264enc bitrate=1000 rate-control=cbr key-int-max=25");
     for (name, rate) in [("nvv4l2h264enc", l4t), ("nvh264enc", nv), ("vah264enc", va)] {
@@ -269,7 +271,8 @@ fn decoders_give_what_the_hardware_gives() {
     // GStreamer's own MPEG-2 encoders hang (mpeg2enc) or refuse every frame rate (libav's) in 1.22.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("clip.m2v");
-    let picture = ["-f", "lavfi", "-i", "testsrc=size=320x240:rate=25", "-frames:v", "10", "-c:v", "mpeg2video"];
+    let picture =
+        ["-f", "lavfi", "-i", "testsrc=size=320x240:rate=25", "-frames:v", "10", "-c:v", "mpeg2video"];
     let made = Command::new("ffmpeg").args(["-v", "error"]).args(picture).arg(&file).status();
     assert!(made.expect("ffmpeg is installed by scripts/setup").success());
     let mpeg2 = format!("filesrc location={} ! mpegvideoparse", file.display());

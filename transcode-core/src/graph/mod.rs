@@ -19,6 +19,7 @@ mod fragments;
 mod grid;
 mod init;
 mod notes;
+mod parameters;
 mod pictures;
 mod samples;
 mod scaler;
