@@ -92,6 +92,16 @@ pub(crate) fn build(bin: &gst::Bin, entry: &Entry, gate: &Arc<Gate>) -> Result<I
         gst::PadProbeReturn::Ok
     });
 
+    // A seek before the stream is known has to come through all the same.
+    let behind = convert.downgrade();
+    pad(&filter, "src")?.add_probe(gst::PadProbeType::EVENT_FLUSH, move |from, info| {
+        let to = behind.upgrade().filter(|_| !from.is_linked()).and_then(|convert| convert.static_pad("sink"));
+        if let (Some(to), Some(event)) = (to, info.event()) {
+            to.send_event(event.to_owned());
+        }
+        gst::PadProbeReturn::Ok
+    });
+
     let run = Arc::new(Mutex::new(Run::default()));
     let (streaming, gate, weak) = (Arc::clone(&run), Arc::clone(gate), bin.downgrade());
     pad(&leaving, "src")?.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
@@ -175,7 +185,7 @@ fn handle(
         run.frame += 1;
         (run.frame - 1, run.faults.clone(), run.surfaces)
     };
-    if let Some(done) = misbehave(&faults, frame, gate, bin, info) {
+    if let Some(done) = misbehave(&faults, frame, gate, bin, pad, info) {
         return done;
     }
     let Some(surfaces) = surfaces else { return gst::PadProbeReturn::Ok };
@@ -197,6 +207,7 @@ pub(crate) fn misbehave(
     frame: u64,
     gate: &Gate,
     bin: &gst::Bin,
+    pad: &gst::Pad,
     info: &mut gst::PadProbeInfo,
 ) -> Option<gst::PadProbeReturn> {
     for fault in faults {
@@ -219,7 +230,19 @@ pub(crate) fn misbehave(
             }
             Fault::Green { at } if frame >= at => {
                 if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() {
-                    *buffer = green(buffer);
+                    *buffer = like(buffer, vec![0u8; buffer.size()]);
+                }
+            }
+            Fault::Grey { at } if frame >= at => {
+                let caps = pad.current_caps();
+                let video = caps.and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+                // Where chroma begins: behind the luma plane of NV12, I420 and their kind.
+                let chroma = video.and_then(|video| video.offset().get(1).copied());
+                if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() {
+                    let bytes = buffer.map_readable().map(|map| map.to_vec()).unwrap_or_default();
+                    let luma = chroma.unwrap_or(bytes.len());
+                    let grey = bytes.into_iter().enumerate().map(|(at, byte)| if at < luma { byte } else { 128 });
+                    *buffer = like(buffer, grey.collect());
                 }
             }
             _ => {}
@@ -228,9 +251,9 @@ pub(crate) fn misbehave(
     None
 }
 
-/// A picture of the same size and times with every byte 0.
-fn green(buffer: &gst::Buffer) -> gst::Buffer {
-    let mut out = gst::Buffer::from_mut_slice(vec![0u8; buffer.size()]);
+/// A picture with the times and the layout of another.
+fn like(buffer: &gst::Buffer, bytes: Vec<u8>) -> gst::Buffer {
+    let mut out = gst::Buffer::from_mut_slice(bytes);
     if let Some(out) = out.get_mut() {
         let flags =
             gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;

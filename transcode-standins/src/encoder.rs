@@ -98,7 +98,7 @@ fn picture(
         run.frame_in += 1;
         (run.frame_in - 1, run.faults.clone(), run.idr)
     };
-    if let Some(done) = misbehave(&faults, frame, gate, bin, info) {
+    if let Some(done) = misbehave(&faults, frame, gate, bin, pad, info) {
         return done;
     }
     if idr.is_some_and(|every| frame > 0 && frame.is_multiple_of(every)) {

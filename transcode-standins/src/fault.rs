@@ -26,6 +26,11 @@ pub enum Fault {
         /// The first green frame.
         at: u64,
     },
+    /// Pictures of this frame and later have no colours: both chroma planes are at their middle.
+    Grey {
+        /// The first grey frame.
+        at: u64,
+    },
     /// No more than this many sessions of the element at once in this process: the next fails to open.
     Sessions {
         /// How many open.
@@ -40,7 +45,7 @@ pub enum Fault {
 impl FromStr for Fault {
     type Err = Error;
 
-    /// `error@N`, `stall@N`, `green@N`, `sessions@N`, `ignore-gop`, `die-at-ready`.
+    /// `error@N`, `stall@N`, `green@N`, `grey@N`, `sessions@N`, `ignore-gop`, `die-at-ready`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let (word, number) = match text.split_once('@') {
             Some((word, number)) => (word, Some(number)),
@@ -48,7 +53,7 @@ impl FromStr for Fault {
         };
         let bad = || {
             Error::Text(format!(
-                "fault `{text}` is not understood: error@N, stall@N, green@N, sessions@N, ignore-gop or die-at-ready"
+                "fault `{text}` is not understood: error@N, stall@N, green@N, grey@N, sessions@N, ignore-gop or die-at-ready"
             ))
         };
         let n = || number.and_then(|n| n.parse::<u64>().ok()).ok_or_else(bad);
@@ -56,6 +61,7 @@ impl FromStr for Fault {
             "error" => Ok(Self::Error { at: n()? }),
             "stall" => Ok(Self::Stall { at: n()? }),
             "green" => Ok(Self::Green { at: n()? }),
+            "grey" => Ok(Self::Grey { at: n()? }),
             "sessions" => Ok(Self::Sessions { at_most: n()?.try_into().map_err(|_| bad())? }),
             "ignore-gop" if number.is_none() => Ok(Self::IgnoreGop),
             "die-at-ready" if number.is_none() => Ok(Self::DieAtReady),

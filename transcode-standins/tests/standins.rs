@@ -387,6 +387,18 @@ fn green_pictures_are_green() {
 }
 
 #[test]
+fn grey_pictures_keep_their_luma_alone() {
+    boards();
+    let description = "videotestsrc num-buffers=4 pattern=smpte ! video/x-raw,format=NV12,width=320,height=240,framerate=25/1 ! \
+         cudaupload ! nvh264enc gop-size=2 bitrate=4000 ! h264parse ! avdec_h264 ! appsink name=out";
+    let made = with_fault("nvh264enc", Fault::Grey { at: 2 }, description, common::LONG);
+    assert_eq!((made.error.clone(), made.units.len()), (None, 4));
+    let (luma, chroma) = made.units[3].split_at(320 * 240);
+    assert!(luma.iter().max() > Some(&150) && chroma.iter().all(|byte| (126..=130).contains(byte)));
+    assert!(made.units[1][320 * 240..].iter().any(|byte| !(100..=156).contains(byte)));
+}
+
+#[test]
 fn every_row_says_where_it_was_read() {
     let lines = transcode_standins::citations().unwrap();
     assert!(lines.len() > 200, "{}", lines.len());
