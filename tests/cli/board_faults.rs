@@ -16,16 +16,39 @@ const SEGMENTS: usize = 4;
 
 /// Two rungs in segments of 25 pictures.
 const OPTIONS: [&str; 12] = [
-    "--rung", "high:360:600k:64k", "--rung", "low:180:250k:32k", "--segment", "1s", "--preset", "ultrafast", "--jobs",
-    "1", "--stall", "3s",
+    "--rung",
+    "high:360:600k:64k",
+    "--rung",
+    "low:180:250k:32k",
+    "--segment",
+    "1s",
+    "--preset",
+    "ultrafast",
+    "--jobs",
+    "1",
+    "--stall",
+    "3s",
 ];
 
 /// Four seconds of moving colours at 25 pictures a second.
 fn input(dir: &Path) -> String {
     let arguments = [
-        "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=4", "-f", "lavfi", "-i",
-        "sine=frequency=440:sample_rate=48000:duration=4", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt",
-        "yuv420p", "-c:a", "aac",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=640x360:rate=25:duration=4",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:sample_rate=48000:duration=4",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
     ];
     made(dir, "input.mp4", &arguments)
 }
@@ -191,8 +214,16 @@ fn a_decoder_that_fails_is_replaced_too() {
 fn what_a_card_cannot_decode_is_planned_onto_the_next_decoder_and_said() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = [
-        "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=4", "-c:v", "libx264", "-preset", "ultrafast",
-        "-pix_fmt", "yuv422p10le",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=640x360:rate=25:duration=4",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv422p10le",
     ];
     let input = made(dir.path(), "input.mp4", &arguments);
     let out = dir.path().join("out");

@@ -95,7 +95,8 @@ pub(crate) fn build(bin: &gst::Bin, entry: &Entry, gate: &Arc<Gate>) -> Result<I
     // A seek before the stream is known has to come through all the same.
     let behind = convert.downgrade();
     pad(&filter, "src")?.add_probe(gst::PadProbeType::EVENT_FLUSH, move |from, info| {
-        let to = behind.upgrade().filter(|_| !from.is_linked()).and_then(|convert| convert.static_pad("sink"));
+        let to =
+            behind.upgrade().filter(|_| !from.is_linked()).and_then(|convert| convert.static_pad("sink"));
         if let (Some(to), Some(event)) = (to, info.event()) {
             to.send_event(event.to_owned());
         }
@@ -241,7 +242,8 @@ pub(crate) fn misbehave(
                 if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() {
                     let bytes = buffer.map_readable().map(|map| map.to_vec()).unwrap_or_default();
                     let luma = chroma.unwrap_or(bytes.len());
-                    let grey = bytes.into_iter().enumerate().map(|(at, byte)| if at < luma { byte } else { 128 });
+                    let grey =
+                        bytes.into_iter().enumerate().map(|(at, byte)| if at < luma { byte } else { 128 });
                     *buffer = like(buffer, grey.collect());
                 }
             }
