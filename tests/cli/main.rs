@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bad_store;
+mod board_faults;
 mod chunks;
 mod commands;
 mod containers;

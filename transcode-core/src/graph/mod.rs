@@ -20,6 +20,7 @@ mod fragments;
 mod grid;
 mod init;
 mod notes;
+mod parameters;
 mod pictures;
 mod range;
 mod samples;

@@ -85,6 +85,13 @@ pub(super) fn level(needs: &Needs<'_>) -> Option<u8> {
     TABLE.iter().find(fits).map(|limits| limits.level)
 }
 
+/// Whether a level holds so many pictures of a size for reference (MaxDpbMbs).
+pub(super) fn holds(level: u8, size: Resolution, pictures: u32) -> bool {
+    let picture = u64::from(size.width().div_ceil(16)) * u64::from(size.height().div_ceil(16));
+    let limits = TABLE.iter().find(|limits| limits.level == level);
+    limits.is_some_and(|limits| picture.saturating_mul(u64::from(pictures)) <= limits.buffer)
+}
+
 pub(super) const HIGH: &str = "high";
 const CONSTRAINED_BASELINE: &str = "constrained-baseline";
 

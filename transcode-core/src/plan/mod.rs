@@ -173,6 +173,14 @@ pub struct VideoRung {
     pub colorimetry: String,
 }
 
+impl VideoRung {
+    /// Whether the level's decoded picture buffer holds so many pictures of a size (ITU-T H.264 Table
+    /// A-1, MaxDpbMbs).
+    pub(crate) fn level_holds(&self, size: Resolution, pictures: u32) -> bool {
+        level::holds(self.level, size, pictures)
+    }
+}
+
 /// The audio of a rung: AAC-LC. Rungs with equal values share one encode.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

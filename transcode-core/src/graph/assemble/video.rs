@@ -6,10 +6,10 @@
 use super::{Builder, COMPRESSED_BYTES, INPUT, RAW_BUFFERS, Role, encoded_bytes};
 use crate::error::Error;
 use crate::graph::scaler::Scaler;
-use crate::graph::{colours, encoder, init, viewer};
+use crate::graph::{colours, encoder, init, parameters, viewer};
 use crate::media::Rotation;
 use crate::plan::{Rung, VideoInput, VideoRung};
-use crate::platform::{Memory, Pictures, Step, VideoDecoder};
+use crate::platform::{EncoderFamily, Memory, Pictures, Step, VideoDecoder};
 use crate::units::Resolution;
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -280,6 +280,10 @@ impl Builder<'_> {
             .field("alignment", "au")
             .build();
         let framing = self.caps(&format!("{name}-framing"), &framing)?;
+        if self.platform.encode.family != EncoderFamily::X264 {
+            let pad = framing.static_pad("src").ok_or_else(|| self.wrong("a filter has no source pad"))?;
+            parameters::keep_to_plan(&pad, video);
+        }
         let queue =
             self.queue(&format!("{name}-video"), 0, encoded_bytes(video.bitrate.bits_per_second()))?;
         self.chain(&[from.clone(), encoder.clone(), profile, parse, framing, queue.clone()])?;
@@ -294,9 +298,10 @@ impl Builder<'_> {
     }
 }
 
-/// Raw pictures of a size.
+/// Raw pictures of a size, in square pixels: scalers that are left the choice make up for a size that was
+/// rounded to whole pixels with pixels that are not.
 fn sized(memory: &Memory, format: &str, size: Resolution) -> gst::Caps {
     let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
-    let caps = raw().field("format", format);
+    let caps = raw().field("format", format).field("pixel-aspect-ratio", gst::Fraction::new(1, 1));
     in_memory(memory, caps.field("width", side(size.width())).field("height", side(size.height())))
 }
