@@ -245,6 +245,19 @@ impl Plan {
         self.rungs.iter().find(|rung| rung.name == name)
     }
 
+    /// The plan of one of its rungs by itself, scaled from the source and without a preview image: for a
+    /// rung that is made again as a whole. `None` where there is no such rung.
+    pub fn alone(&self, rung: &str) -> Option<Self> {
+        let mut alone = self.clone();
+        alone.rungs.retain(|other| other.name == rung);
+        alone.thumbnail = None;
+        let video = alone.rungs.first_mut()?.video.as_mut();
+        if let Some(video) = video {
+            video.scale_from = None;
+        }
+        Some(alone)
+    }
+
     /// The key of a rung's media playlist: `720p/playlist.m3u8`.
     pub fn playlist_key(&self, rung: &str) -> String {
         match self.layout {

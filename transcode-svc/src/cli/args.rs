@@ -262,6 +262,10 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) overwrite: bool,
 
+    /// Package these rungs as MP4 files beside the ladder, once it is finished; `all` means each
+    #[arg(long, value_name = "RUNG[,RUNG…]", value_delimiter = ',')]
+    pub(super) mp4: Vec<String>,
+
     /// Chunks made side by side, each by a process of its own, as far as memory allows
     /// [default: as many as this machine's cores are worth]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
