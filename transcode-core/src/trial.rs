@@ -12,7 +12,7 @@
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::ChunkReport;
-use crate::graph::{self, pictures, psnr};
+use crate::graph::{self, faded, pictures, psnr};
 use crate::media::SourceIdentity;
 use crate::plan::{Plan, plan};
 use crate::platform::Platform;
@@ -251,6 +251,19 @@ fn compare(clip: &Clip, made: Vec<u8>, size: Resolution) -> Result<(usize, f64),
         return Err(Error::Verification {
             reason: format!("{} pictures can be decoded, the clip has {}", made.len(), wanted.len()),
         });
+    }
+    // Chroma planes are judged by themselves: a picture is mostly luma.
+    let luma = size.width() as usize * size.height() as usize;
+    let planes = |picture: &[u8]| -> Option<[Vec<u8>; 3]> {
+        let (luma, chroma) = picture.split_at_checked(luma)?;
+        let (blue, red) = chroma.split_at_checked(chroma.len() / 2)?;
+        Some([luma.to_vec(), blue.to_vec(), red.to_vec()])
+    };
+    for (number, pair) in wanted.iter().zip(&made).enumerate() {
+        let Some((wanted, made)) = planes(pair.0).zip(planes(pair.1)) else { continue };
+        if wanted.iter().zip(&made).skip(1).any(|(wanted, made)| faded(wanted, made)) {
+            return Err(Error::Verification { reason: format!("picture {number} has lost its colours") });
+        }
     }
     let each = wanted.iter().zip(&made).map(|(wanted, made)| psnr(wanted, made)).enumerate();
     Ok(each.fold((0, f64::INFINITY), |least, one| if one.1 < least.1 { one } else { least }))

@@ -44,5 +44,5 @@ pub(crate) use drive::{ChunkRun, run_chunk};
 pub(crate) use examine::{Examination, Examined, SMALL, examine};
 pub(crate) use init::{init, version};
 pub(crate) use notes::{Look, SeenTrack};
-pub(crate) use pictures::{pictures, psnr};
+pub(crate) use pictures::{faded, pictures, psnr};
 pub use ways::{missing, not_installed};

@@ -6,7 +6,7 @@
 //! segment's check to say; this is about green, frozen and foreign pictures.
 
 use super::init::make;
-use super::pictures::psnr;
+use super::pictures::{faded, psnr};
 use crate::error::Error;
 use crate::plan::{Chunk, Plan};
 use crate::platform::Platform;
@@ -29,7 +29,8 @@ const HEIGHT: usize = 36;
 /// little of what coding does: filmed motion at 480 lines and 60 kbit/s by x264, a thirtieth of a usual
 /// bit rate, has 33 dB and more in luma, 41 in chroma; at usual rates it is above 40. A picture of one
 /// colour, or that of another scene, lies below 20, one without its colours at 25. Chroma planes count
-/// as well: a picture of zeros is green by them alone.
+/// as well, each by itself: a picture of zeros is green by them alone. Of pale pictures this does not see
+/// that their colours are gone; [`faded`] does.
 const BOUND: f64 = 30.0;
 
 /// How long a picture may take from the device to here, and one picture to be decoded.
@@ -97,6 +98,12 @@ impl Witness {
         for (plane, (before, after)) in ["luma", "blue", "red"].iter().zip(went_in.iter().zip(&came_out)) {
             let psnr = psnr(before, after);
             log::debug!("{rung} segment {index}: the first picture's {plane}: {psnr:.1} dB");
+            if plane != &"luma" && faded(before, after) {
+                return Err(wrong(format!(
+                    "the first picture that `{}` made is not the one that went in: its {plane} is gone",
+                    self.encoder()
+                )));
+            }
             if psnr < BOUND {
                 return Err(wrong(format!(
                     "the first picture that `{}` made is not the one that went in: {psnr:.1} dB of signal to \
