@@ -23,6 +23,8 @@ pub struct Machine {
     pub cores: u64,
     /// Memory that can be had without swapping, in bytes; absent where the system does not tell.
     pub memory: Option<u64>,
+    /// Encoders that may run at once on the device; absent where no bound is known.
+    pub sessions: Option<u64>,
 }
 
 impl Machine {
@@ -31,7 +33,7 @@ impl Machine {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let free = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
         let memory = free.map(|free| Cgroup::here().memory_left().map_or(free, |left| left.min(free)));
-        Self { cores, memory }
+        Self { cores, memory, sessions: None }
     }
 }
 
@@ -56,14 +58,18 @@ pub fn jobs(plan: &Plan, runs: usize, asked: Option<u32>, machine: Machine) -> (
         videos().map(|video| u64::from(video.size.width()) * u64::from(video.size.height())).sum();
     let graph = BASE + PER_PIXEL * pixels;
     let fit = machine.memory.map_or(u64::MAX, |memory| memory / 5 * 4 / graph).max(1);
+    let encodes = (videos().count() as u64).max(1);
+    let encoders = machine.sessions.map_or(u64::MAX, |sessions| sessions / encodes).max(1);
     let wanted = asked.map_or(machine.cores / busy, u64::from).max(1);
-    let jobs = usize::try_from(wanted.min(fit)).unwrap_or(usize::MAX).min(runs.max(1));
+    let jobs = usize::try_from(wanted.min(fit).min(encoders)).unwrap_or(usize::MAX).min(runs.max(1));
     let memory = machine.memory.unwrap_or(0) >> 20;
-    let why = asked.is_some_and(|asked| u64::from(asked) > fit).then(|| {
-        format!(
-            "--jobs {wanted}: one graph needs some {} MB, {memory} MB are free; {fit} are run",
-            graph >> 20
-        )
+    let sessions = machine.sessions.unwrap_or(0);
+    let why = asked.filter(|asked| u64::from(*asked) > fit.min(encoders)).map(|_| {
+        if encoders < fit {
+            format!("--jobs {wanted}: one graph needs {encodes} encoders, the device has {sessions}; {encoders} are run")
+        } else {
+            format!("--jobs {wanted}: one graph needs some {} MB, {memory} MB are free; {fit} are run", graph >> 20)
+        }
     });
     (jobs, why)
 }
@@ -115,7 +121,7 @@ mod tests {
     }
 
     const fn machine(cores: u64, memory: u64) -> Machine {
-        Machine { cores, memory: Some(memory << 30) }
+        Machine { cores, memory: Some(memory << 30), sessions: None }
     }
 
     #[test]
@@ -148,6 +154,20 @@ mod tests {
         let (count, why) = jobs(&abr, 50, Some(8), machine(2, 2));
         assert_eq!(count, 2);
         assert!(why.is_some_and(|why| why.contains("--jobs 8") && why.contains("2 are run")));
+    }
+
+    #[test]
+    fn no_more_encoders_run_than_the_device_has() {
+        let abr = plan("abr");
+        let card = |sessions| Machine { sessions: Some(sessions), ..machine(64, 64) };
+        let count = |sessions, asked| jobs(&abr, 50, asked, card(sessions)).0;
+        assert_eq!([count(4, None), count(8, None), count(100, None)], [1, 2, 10]);
+        assert_eq!(count(2, None), 1, "too few for one: that is for the graph to say");
+        let (count, why) = jobs(&abr, 50, Some(3), card(8));
+        assert_eq!(count, 2);
+        assert!(
+            why.is_some_and(|why| why.contains("--jobs 3") && why.contains("the device has 8; 2 are run"))
+        );
     }
 
     #[test]
