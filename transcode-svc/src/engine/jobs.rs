@@ -74,8 +74,9 @@ pub fn jobs(plan: &Plan, runs: usize, asked: Option<u32>, machine: Machine) -> (
     (jobs, why)
 }
 
-/// Pieces for each child, at least: the last ones to work leave the others idle for a piece at most.
-const PIECES: usize = 3;
+/// A piece is at most a child's share of what is left, divided by this: so pieces shrink towards the end, and
+/// the last ones to work leave the others idle for a segment or two.
+const SHARE: u32 = 2;
 
 /// `runs` for `jobs` children: none so long that the others would wait for it at the end, in order.
 ///
@@ -84,19 +85,20 @@ pub fn divided(runs: &[Chunk], jobs: usize) -> Vec<Chunk> {
     if jobs <= 1 {
         return joined(runs);
     }
+    let shares = u32::try_from(jobs).unwrap_or(u32::MAX).saturating_mul(SHARE);
     let all: usize = runs.iter().map(|run| run.segments().len()).sum();
-    let most = u32::try_from(all.div_ceil(jobs * PIECES)).unwrap_or(u32::MAX).max(1);
-    let pieces = |run: &Chunk| {
-        let (index, end) = (run.index, run.end.0);
-        let firsts = (run.first.0..end).step_by(most as usize);
-        let piece = move |first: u32| Chunk {
-            index,
-            first: SegmentIndex(first),
-            end: SegmentIndex(first.saturating_add(most).min(end)),
-        };
-        firsts.map(piece).collect::<Vec<_>>()
-    };
-    runs.iter().flat_map(pieces).collect()
+    let mut left = u32::try_from(all).unwrap_or(u32::MAX);
+    let mut pieces = Vec::new();
+    for run in runs {
+        let mut first = run.first.0;
+        while first < run.end.0 {
+            let end = first.saturating_add(left.div_ceil(shares).max(1)).min(run.end.0);
+            left = left.saturating_sub(end - first);
+            pieces.push(Chunk { index: run.index, first: SegmentIndex(first), end: SegmentIndex(end) });
+            first = end;
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -175,9 +177,17 @@ mod tests {
         let run = |index, first, end| Chunk { index, first: SegmentIndex(first), end: SegmentIndex(end) };
         let runs = [run(0, 0, 1), run(1, 1, 3), run(2, 3, 7), run(3, 9, 12)];
         assert_eq!(divided(&runs, 1), [run(0, 0, 7), run(3, 9, 12)]);
-        let firsts: Vec<u32> = divided(&runs, 2).iter().map(|piece| piece.first.0).collect();
-        assert_eq!(firsts, [0, 1, 3, 5, 9, 11], "ten segments, six pieces of two at most");
+        let pieces = divided(&runs, 2);
+        let firsts: Vec<u32> = pieces.iter().map(|piece| piece.first.0).collect();
+        assert_eq!(firsts, [0, 1, 3, 5, 9, 10, 11], "ten segments, shorter pieces towards the end");
         assert_eq!(divided(&runs, 10).len(), 10);
+        // Whoever is free takes the next one: both have worked equally long.
+        let mut ends = [0, 0];
+        for piece in &pieces {
+            let next = usize::from(ends[1] < ends[0]);
+            ends[next] += piece.segments().len();
+        }
+        assert_eq!(ends, [5, 5]);
         let long = [run(0, 0, 1), run(1, 1, 10), run(2, 10, 19), run(3, 19, 1_000)];
         assert_eq!(divided(&long, 2)[..3], long[..3], "chunks are short enough already");
     }
