@@ -4,70 +4,19 @@
 //! memory; CPU is user + system of this process, from /proc (ticks of 10 ms). The settings are those
 //! of the plan. Software platforms only: they are spelt for x264enc here.
 
+use crate::work::{cpu, decode, decoding, launch, make, plan_of, play};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use std::fmt::Write;
-use transcode_core::plan::{Plan, VideoRung};
+use transcode_core::Profile;
+use transcode_core::plan::VideoRung;
 use transcode_core::platform::Platform;
 use transcode_core::spec::RateControl;
 
-/// Ticks of `/proc/self/stat` a second (`getconf CLK_TCK`, 100 on every Linux that matters).
-const TICKS: f64 = 100.0;
-
-/// CPU seconds of this process so far, its ended threads included.
-fn cpu() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name in brackets, which may hold spaces: state is field 3, utime 14, stime 15.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / TICKS
-}
-
-/// Runs a pipeline to its end.
-fn play(pipeline: &gst::Pipeline) {
-    pipeline.set_state(gst::State::Playing).expect("the pipeline starts");
-    let bus = pipeline.bus().expect("a pipeline has a bus");
-    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(600), &wanted);
-    let error = match message.as_ref().map(|message| message.view()) {
-        Some(gst::MessageView::Eos(_)) => None,
-        Some(gst::MessageView::Error(error)) => Some(error.error().to_string()),
-        _ => Some("it does not end".to_owned()),
-    };
-    pipeline.set_state(gst::State::Null).expect("the pipeline stops");
-    assert_eq!(error, None, "the pipeline failed");
-}
-
-fn launch(text: &str) -> gst::Pipeline {
-    gst::init().expect("GStreamer starts");
-    gst::parse::launch(text)
-        .unwrap_or_else(|error| panic!("`{text}`: {error}"))
-        .downcast()
-        .expect("several elements are a pipeline")
-}
-
-/// From the file to decoded pictures, as launch text that `more` goes on.
-fn decoding(clip: &str, plan: &Plan, platform: &Platform, more: &str) -> String {
-    let key = serde_json::to_value(plan.input.container).expect("a container is a word");
-    let demux = &platform.demux[key.as_str().unwrap_or_default()];
-    let input = plan.input.video.as_ref().expect("the clip has a picture");
-    let decoder = &platform.decode[&input.codec][0];
-    let mut text = format!("filesrc location=\"{clip}\" ! {demux} name=demux demux.{} ! queue", input.pad);
-    for element in decoder.parse.iter().chain(&decoder.element) {
-        let _infallible = write!(text, " ! {element}");
-    }
-    text + " ! " + more
-}
-
-/// Decodes the clip's pictures and drops them.
-pub(crate) fn decode(clip: &str, plan: &Plan, platform: &Platform) {
-    play(&launch(&decoding(clip, plan, platform, "fakesink sync=false")));
-}
-
 /// All pictures that a pipeline ending in `appsink name=out` makes.
 fn collect(text: &str) -> Vec<gst::Sample> {
-    let pipeline = launch(text);
+    let pipeline = launch(text).expect("the pipeline is there");
     let sink = pipeline.by_name("out").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
     let sink = sink.expect("the text ends in an appsink");
     pipeline.set_state(gst::State::Playing).expect("the pipeline starts");
@@ -106,7 +55,7 @@ fn through(pictures: &[gst::Sample], elements: Vec<gst::Element>) -> f64 {
         }
         let _ending = source.end_of_stream();
     });
-    play(&pipeline);
+    play(&pipeline).expect("it runs to its end");
     feeder.join().expect("the feeder ends");
     cpu() - begin
 }
@@ -145,15 +94,19 @@ fn encoder(rung: &VideoRung) -> gst::Element {
 /// `FLOOR_CLIP` names the clip. Needs memory for all its decoded pictures: 2.3 GB for 30 s of 1080p24.
 pub(crate) fn floor(platform: &Platform) {
     let clip = std::env::var("FLOOR_CLIP").unwrap_or_else(|_| super::CLIP.to_owned());
-    let plan = super::plan_of(&clip, super::profile("abr"), platform);
+    let planned = |clip: &str| {
+        let profile = Profile::builtin("abr").expect("the profile is compiled in");
+        plan_of(clip, profile, platform).expect("the clip can be planned")
+    };
+    let plan = planned(&clip);
     // Registers the scaler, and warms what is loaded once.
-    super::make(super::CLIP, &super::plan_of(super::CLIP, super::profile("abr"), platform), platform);
+    make(super::CLIP, &planned(super::CLIP), platform).expect("the clip can be encoded");
 
     let begin = cpu();
-    decode(&clip, &plan, platform);
+    decode(&clip, &plan, platform).expect("it decodes");
     let mut found = vec![("decode".to_owned(), cpu() - begin)];
     let all = "video/x-raw,format=I420 ! appsink name=out sync=false max-buffers=4";
-    let pictures = collect(&decoding(&clip, &plan, platform, all));
+    let pictures = collect(&decoding(&clip, &plan, platform, all).expect("it can be decoded"));
     let mut made: Vec<(String, Vec<gst::Sample>)> = Vec::new();
     let feeding = |pictures: &[gst::Sample]| through(pictures, Vec::new());
     for rung in &plan.rungs {

@@ -36,10 +36,12 @@ class Tool:
     path: Path
     version: str
     ours: bool = False
+    platform: str = "auto"
 
     def command(self, profile, clip, folder):
         if self.ours:
-            return [self.path, "run", clip, "--output", folder, "--profile", profile, "--quiet"]
+            return [self.path, "run", clip, "--output", folder, "--profile", profile, "--platform", self.platform,
+                    "--quiet"]  # fmt: skip
         return ffmpeg(self.path, profile, clip, folder)
 
 
@@ -95,7 +97,10 @@ def newer_ffmpeg(root):
 
 def tools(options, root):
     """Ours first, the newest ffmpeg last."""
-    found = [Tool("transcode", "transcode", options.binary.resolve(), "", ours=True)]
+    found = []
+    for at, platform in enumerate(options.platform or ["auto"]):
+        name, key = ("transcode", "transcode") if platform == "auto" else (f"transcode, {platform}", f"transcode-{at}")
+        found.append(Tool(name, key, options.binary.resolve(), "", ours=True, platform=platform))
     for key, path in (("ffmpeg-debian", "ffmpeg"), ("ffmpeg-new", newer_ffmpeg(root))):
         version = re.search(r"ffmpeg version n?([\d.]+)", output([path, "-version"]))[1]
         found.append(Tool(f"ffmpeg {version}", key, path, "Debian" if path == "ffmpeg" else "PyPI imageio-ffmpeg 0.8.1"))

@@ -61,6 +61,25 @@ fn the_software_platform_passes_and_is_remembered_until_it_is_tried_again() {
     assert_eq!(retried["platforms"][0]["tried_now"], true);
 }
 
+/// A bare CPU box is read at a glance; what hardware would need is told to those who ask for it.
+#[test]
+fn without_a_device_what_is_not_here_takes_one_line() {
+    let state = tempfile::tempdir().unwrap();
+    let found = document(doctor(state.path(), &["--json", "--platform", "software"]).succeeded());
+    if !found["machine"]["nodes"].as_array().unwrap().is_empty() {
+        eprintln!("this machine has an accelerator: every platform has its lines");
+        return;
+    }
+    let text = doctor(state.path(), &[]).succeeded().stdout;
+    assert!(text.lines().count() < 16, "{text}");
+    let line = text.lines().find(|line| line.starts_with("not here: ")).unwrap();
+    assert!(line.contains("nvidia") && line.contains("jetson"), "{line}");
+    assert!(line.ends_with("transcode doctor --platform jetson"), "{line}");
+    let asked = doctor(state.path(), &["--platform", "jetson"]);
+    assert_eq!(asked.code(), Some(5));
+    assert!(asked.stdout.contains("nvidia-l4t-gstreamer"), "{asked:#?}");
+}
+
 #[test]
 fn what_is_missing_is_named_with_what_brings_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -107,7 +107,49 @@ fn a_crash_in_mid_job_is_gone_on_with_by_the_next_platform() {
     assert_eq!(kept["health"]["other"]["failures"].as_array().map(Vec::len), Some(1), "{kept}");
     // An MP4 has one set of parameters.
     finish(transcode(["package", out.to_str().unwrap(), "--rung", "low", "--mp4"]))
-        .failed(3, &["another encoder made it", "--overwrite"]);
+        .failed(3, &["another encoder made it", "--mp4"]);
+}
+
+/// One MP4 has one encoder's parameter sets: a rung that two have made is made again, for the MP4 alone.
+#[test]
+fn a_rung_that_is_also_wanted_as_mp4_is_made_again_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let list = format!("{},software", other_encoder(dir.path()));
+    let asked = ["--platform", &list, "--jobs", "1", "--json", "--mp4", "low"];
+    let running = Running::start(job(&out, &asked));
+    until_playable(&running, &out.join("low/playlist.m3u8"), 3);
+    send(running.graph(), "KILL");
+    let finished = running.finish().succeeded();
+    is_finished(&out, LONG);
+    assert_eq!(events(&finished, "fallback").len(), 1);
+    assert!(!discontinuities(&out.join("low/playlist.m3u8")).is_empty(), "the ladder stays as it is");
+    let packaged = events(&finished, "packaged");
+    let [movie] = &packaged[..] else { panic!("{packaged:?}") };
+    assert_eq!((movie["rung"].as_str(), movie["format"].as_str()), (Some("low"), Some("progressive")));
+    // Every picture of the timeline is in it, of one encoder, which is the one that ended the job.
+    let pictures: u64 =
+        report(&out)["rungs"].as_array().unwrap()[1]["segments"].as_array().unwrap().iter().map(|_| 30).sum();
+    assert_eq!(movie["pictures"].as_u64(), Some(pictures), "{movie}");
+    let decoded = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-xerror", "-i"])
+        .arg(out.join("low.mp4"))
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
+    assert!(decoded.status.success() && decoded.stderr.is_empty(), "{decoded:?}");
+    let said = events(&finished, "warning");
+    assert!(
+        said.iter().any(|warning| warning["text"]
+            .as_str()
+            .unwrap()
+            .contains("made again as a whole on platform software")),
+        "{said:?}"
+    );
+    assert!(!out.join("remade").exists(), "nothing else is left behind");
+    // The same command again makes nothing.
+    let again = finish(job(&out, &asked)).succeeded();
+    assert!(events(&again, "packaged").is_empty() && events(&again, "segment").is_empty(), "{again:#?}");
 }
 
 #[test]

@@ -46,6 +46,26 @@ fn frames(path: &Path, stream: &str) -> u64 {
     text.lines().next().unwrap().trim_matches(',').parse().unwrap_or_else(|_| panic!("{path:?}: {text}"))
 }
 
+/// `run --mp4` is the same file as `package` makes, in one command; again it is found.
+#[test]
+fn a_run_packages_the_rungs_that_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let options = [&QUICK[..], &["--rung", "tiny:64:60k:32k", "--mp4", "all", "--json"]].concat();
+    let unknown = [&QUICK[..], &["--mp4", "720p"]].concat();
+    finish(run(&small(), &out, &unknown)).failed(2, &["--mp4 720p", "low", "`all`"]);
+    for found in [false, true] {
+        let done = finish(run(&small(), &out, &options)).succeeded();
+        let lines: Vec<Value> = done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let made: Vec<&Value> = lines.iter().filter(|line| line["event"] == "packaged").collect();
+        assert_eq!(made.iter().map(|made| &made["rung"]).collect::<Vec<_>>(), ["low", "tiny"]);
+        assert!(made.iter().all(|made| made["found"] == found && made["pictures"] == 120), "{made:?}");
+        assert_eq!(lines.last().unwrap()["event"], "done");
+    }
+    assert_eq!(frames(&out.join("low.mp4"), "v"), 120);
+    package(&[out.to_str().unwrap(), "--rung", "low", "--mp4"]).succeeded();
+}
+
 #[test]
 fn every_rung_in_both_layouts_lies_beside_the_playlists() {
     let dir = tempfile::tempdir().unwrap();

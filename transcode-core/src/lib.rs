@@ -37,6 +37,7 @@
 //! | [`run`](mod@run) | the order of things: run a chunk, publish, resume, verify, report |
 //! | [`trial`] | a few pictures through the very same graph, and whether they are right |
 //! | [`package`] | MP4 files out of the segments of a finished job |
+//! | [`mod@split`] | the source in pieces, a chunk each, copied and not decoded |
 //!
 //! Beside them: [`source`] and [`sink`], the two traits through which every byte comes and goes,
 //! [`playlist`] and [`segment`], which write and read what is stored, and [`mod@probe`].
@@ -64,6 +65,7 @@ pub mod segment;
 pub mod sink;
 pub mod source;
 pub mod spec;
+pub mod split;
 pub mod trial;
 pub mod units;
 

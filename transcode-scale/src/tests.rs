@@ -30,7 +30,7 @@ fn exact(bytes: &[u8], from: &Plane, to: &Plane, siting: Siting) -> Vec<f64> {
         let centre = (at as f64 + 0.5) * scale - 0.5 + shift;
         let last = length as i64 - 1;
         let weights: Vec<(usize, f64)> = (-margin..=last + margin)
-            .map(|pixel| (pixel.clamp(0, last) as usize, catmull_rom((pixel as f64 - centre) / wide)))
+            .map(|pixel| (pixel.clamp(0, last) as usize, bicubic((pixel as f64 - centre) / wide)))
             .collect();
         let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
         weights.into_iter().map(|(pixel, weight)| (pixel, weight / sum)).collect()

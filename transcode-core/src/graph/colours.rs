@@ -4,32 +4,70 @@
 //! guesses by the number of lines, and nobody behind can see that it was a guess. The plan has
 //! decided what they are from all that the file says, so its word goes.
 
+use super::range;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
+use std::sync::{Mutex, PoisonError};
 
 /// Let `convert` take YUV pictures for `colorimetry`; `None` where this GStreamer cannot read it.
 ///
 /// Two things stay as the decoder has them. Red, green and blue have no matrix to choose. And the
 /// full range is never a guess: only a decoder that was told so says it (motion JPEG, H.264 with
-/// `video_full_range_flag` and no colour description, which its parser passes over).
+/// `video_full_range_flag` and no colour description, which its parser passes over). Pictures of that range
+/// are brought to the limited one here where the converter would forget it: see [`range`].
 pub(super) fn take_for(convert: &gst::Element, colorimetry: &str) -> Option<()> {
     let wanted: gst_video::VideoColorimetry = colorimetry.parse().ok()?;
     let pad = convert.static_pad("sink")?;
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        let caps = match &info.data {
-            Some(gst::PadProbeData::Event(event)) => match event.view() {
-                gst::EventView::Caps(caps) => with(caps.caps(), &wanted),
-                _ => None,
-            },
-            _ => None,
-        };
-        if let Some(caps) = caps {
-            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+    // Pictures as they come, while they are of the full range and ours to limit.
+    let full = Mutex::new(None::<gst_video::VideoInfo>);
+    let both = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::BUFFER;
+    pad.add_probe(both, move |_, info| {
+        let mut full = full.lock().unwrap_or_else(PoisonError::into_inner);
+        match info.data.take() {
+            Some(gst::PadProbeData::Event(event)) => {
+                let caps = match event.view() {
+                    gst::EventView::Caps(caps) => {
+                        let taken = with(caps.caps(), &wanted);
+                        *full = range_of(taken.as_deref().unwrap_or(caps.caps()));
+                        match full.as_ref() {
+                            Some(info) => Some(labelled(caps.caps(), &range::limited(&info.colorimetry()))),
+                            None => taken,
+                        }
+                    }
+                    _ => None,
+                };
+                let event = caps.map_or(event, |caps| gst::event::Caps::new(&caps));
+                info.data = Some(gst::PadProbeData::Event(event));
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let limited = match full.as_ref() {
+                    Some(info) => range::limit(buffer, info),
+                    None => Some(buffer),
+                };
+                let Some(buffer) = limited else { return gst::PadProbeReturn::Drop };
+                info.data = Some(gst::PadProbeData::Buffer(buffer));
+            }
+            other => info.data = other,
         }
         gst::PadProbeReturn::Ok
     });
     Some(())
+}
+
+/// What the pictures are, where they are of the full range and in memory that this room can reach.
+fn range_of(caps: &gst::CapsRef) -> Option<gst_video::VideoInfo> {
+    let features = caps.features(0)?;
+    let reachable = features.is_empty() || features.contains("memory:SystemMemory");
+    let info = gst_video::VideoInfo::from_caps(caps).ok().filter(|_| reachable)?;
+    range::is_ours(&info).then_some(info)
+}
+
+/// The same caps with other colours.
+fn labelled(caps: &gst::CapsRef, colours: &gst_video::VideoColorimetry) -> gst::Caps {
+    let mut caps = caps.to_owned();
+    caps.make_mut().iter_mut().for_each(|structure| structure.set("colorimetry", colours.to_string()));
+    caps
 }
 
 /// The same caps with the wanted colours; `None` where they stay as they are.
@@ -45,9 +83,7 @@ fn with(caps: &gst::CapsRef, wanted: &gst_video::VideoColorimetry) -> Option<gst
     if colorimetry == told.colorimetry() || wanted.matrix() == gst_video::VideoColorMatrix::Rgb {
         return None;
     }
-    let mut caps = caps.to_owned();
-    caps.make_mut().iter_mut().for_each(|structure| structure.set("colorimetry", colorimetry.to_string()));
-    Some(caps)
+    Some(labelled(caps, &colorimetry))
 }
 
 #[cfg(test)]

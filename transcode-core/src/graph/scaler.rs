@@ -42,7 +42,7 @@ mod imp {
                 gst::subclass::ElementMetadata::new(
                     "I420 scaler",
                     "Filter/Converter/Video/Scaler",
-                    "Catmull-Rom with left-sited chroma",
+                    "Bicubic (C = 0.6) with left-sited chroma",
                     "Transcode",
                 )
             }))

@@ -71,6 +71,16 @@ impl FinishedJob {
         self.plan.rungs.iter().map(|rung| rung.name.as_str()).collect()
     }
 
+    /// Whether all segments of the rung have the same parameter sets, as one MP4 needs. Segments of
+    /// which they are not known, and rungs that there are not, are taken for good: [`package`](super::package)
+    /// looks.
+    pub fn is_of_one_encoder(&self, name: &str) -> bool {
+        let rows = self.report.rung(name).map(|made| &made.segments[..]).unwrap_or_default();
+        let mut sets = rows.iter().filter_map(|row| row.parameter_sets);
+        let first = sets.next();
+        sets.all(|other| Some(other) == first)
+    }
+
     /// The rung of that name, and its segments.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ pub(super) fn same_encoder(first: &Option<Avc>, samples: &Samples) -> Result<(),
     match (first, &samples.avc) {
         (Some(first), Some(found)) if first.sets != found.sets => Err(
             "its SPS or PPS differ from those of the first segment, so another encoder made it; an MP4 has \
-             one set of them: make the rung again as a whole, with `transcode run … --overwrite`"
+             one set of them: the job's `transcode run … --mp4` makes the rung again as a whole for it"
                 .to_owned(),
         ),
         _ => Ok(()),

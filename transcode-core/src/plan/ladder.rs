@@ -148,7 +148,7 @@ fn fewer_bits(rate: Bitrate, lines: u32, asked: u32) -> Bitrate {
 /// Each resampling softens the finest details that its output can hold. Halving throws exactly those
 /// away, so a step of 2:1 more costs little and saves much: four times fewer pixels are read. A
 /// step of 1.3:1 or 1.5:1 keeps them and softens them again. Measured on a 1080p24 clip (VMAF after
-/// encoding, Catmull-Rom): 360 lines by way of 720 score 64.8, by way of 480 only 60.8, with 65.6
+/// encoding, with Catmull-Rom): 360 lines by way of 720 score 64.8, by way of 480 only 60.8, with 65.6
 /// for ffmpeg's bicubic from 1080. A 1080p ladder therefore goes 1080 → 720 → 360, and 1080 → 480.
 pub(super) fn scale_from(rungs: &[Sized<'_>], at: usize, display: Resolution) -> Option<String> {
     let source = even_source(display);

@@ -245,6 +245,19 @@ impl Plan {
         self.rungs.iter().find(|rung| rung.name == name)
     }
 
+    /// The plan of one of its rungs by itself, scaled from the source and without a preview image: for a
+    /// rung that is made again as a whole. `None` where there is no such rung.
+    pub fn alone(&self, rung: &str) -> Option<Self> {
+        let mut alone = self.clone();
+        alone.rungs.retain(|other| other.name == rung);
+        alone.thumbnail = None;
+        let video = alone.rungs.first_mut()?.video.as_mut();
+        if let Some(video) = video {
+            video.scale_from = None;
+        }
+        Some(alone)
+    }
+
     /// The key of a rung's media playlist: `720p/playlist.m3u8`.
     pub fn playlist_key(&self, rung: &str) -> String {
         match self.layout {
@@ -294,4 +307,11 @@ pub mod keys {
     pub const PLAN: &str = "plan.json";
     /// Figures of the finished job.
     pub const REPORT: &str = "report.json";
+    /// Which pieces of the source there are, where it was split.
+    pub const PIECES: &str = "chunks/source.json";
+
+    /// A piece of the source: `chunks/source/00003.mkv`.
+    pub fn piece(chunk: u32) -> String {
+        format!("chunks/source/{chunk:05}.mkv")
+    }
 }

@@ -39,6 +39,14 @@ use std::time::Duration;
 /// decoder moves many times a second; this leaves room for a machine that swaps or is overcommitted.
 pub const STALL: Duration = Duration::from_secs(60);
 
+/// Remove a job's output: what players load first, `plan.json` last.
+///
+/// # Errors
+/// [`Error::Sink`] where something may not be removed; [`Error::Interrupted`].
+pub fn remove(plan: &Plan, sink: &dyn Sink, cancel: &Cancel) -> Result<(), Error> {
+    destination::clear(plan, Some(b""), sink, cancel)
+}
+
 /// Which chunk of which plan is to be made, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkRequest<'a> {

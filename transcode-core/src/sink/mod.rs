@@ -30,6 +30,8 @@ pub enum ObjectKind {
     Image,
     /// An MP4 packaged from segments.
     Movie,
+    /// A piece of the source, in Matroska.
+    Piece,
     /// `plan.json`, `report.json`.
     Document,
 }
@@ -42,6 +44,7 @@ impl ObjectKind {
             Self::LivePlaylist | Self::FinalPlaylist => "application/x-mpegURL",
             Self::Image => "image/jpeg",
             Self::Movie => "video/mp4",
+            Self::Piece => "video/x-matroska",
             Self::Document => "application/json",
         }
     }
@@ -51,7 +54,7 @@ impl ObjectKind {
     pub const fn cache_control(self) -> &'static str {
         match self {
             Self::Segment => "public, max-age=31536000, immutable",
-            Self::LivePlaylist | Self::Document => "no-cache",
+            Self::LivePlaylist | Self::Document | Self::Piece => "no-cache",
             Self::FinalPlaylist | Self::Image | Self::Movie => "public, max-age=60",
         }
     }

@@ -6,8 +6,10 @@
 
 mod clips;
 mod made;
+mod quality;
 mod rate;
 mod sound;
+mod split;
 
 use clips::{RECIPES, Recipe, recipe};
 use made::{Job, Made};

@@ -11,6 +11,7 @@ mod plan;
 mod plan_rules;
 mod plans;
 mod playlist;
+mod power;
 mod probe;
 mod run;
 mod segment;

@@ -35,7 +35,8 @@ const ORPHANED: i32 = 1;
 /// The whole life of the child: serves the socket that is its standard input until that closes.
 pub fn work() -> i32 {
     log_to_stderr();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+    for signal in [SIGINT, SIGTERM, SIGXFSZ] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false))) {
             log::warn!("signal {signal} cannot be ignored: {error}");
         }

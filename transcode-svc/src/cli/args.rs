@@ -119,6 +119,26 @@ Each file holds the pictures and the sound of one rung. A progressive one (--mp4
     )]
     Package(Package),
 
+    /// Copy the source in pieces, one for each chunk of the plan; decodes and encodes nothing
+    #[command(
+        long_about = "Copy the source in pieces, one for each chunk of the plan; decodes and encodes nothing.
+
+Nothing here needs them: chunks read ranges of the one source. They are for those who want it read once, and its parts \
+            sent to where they are worked on. A piece is a Matroska file that begins with the first key frame of its \
+            chunk and ends where the next one begins: each can be played or transcoded alone, and together they have \
+            every packet of the picture and the sound once. chunks/source.json lists them once all are there.",
+        after_long_help = concat!(
+            "Examples:
+  transcode split video.mp4 --output pieces
+  transcode split s3://bucket/video.mov --output s3://bucket/work/7 --chunk 1m
+  transcode split video.mp4 --output pieces --json | jq .key
+
+",
+            exit_codes!()
+        )
+    )]
+    Split(Split),
+
     /// List the profiles that are built in, or print one as a file to start from
     #[command(after_long_help = concat!(
         "Examples:
@@ -242,10 +262,28 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) overwrite: bool,
 
+    /// Package these rungs as MP4 files beside the ladder, once it is finished; `all` means each
+    #[arg(long, value_name = "RUNG[,RUNG…]", value_delimiter = ',')]
+    pub(super) mp4: Vec<String>,
+
     /// Chunks made side by side, each by a process of its own, as far as memory allows
     /// [default: as many as this machine's cores are worth]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) jobs: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Split {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+
+    /// A directory, or s3://bucket/prefix
+    #[arg(short, long, value_name = "DEST")]
+    pub(super) output: String,
+
+    /// Replace pieces of another source or plan
+    #[arg(long)]
+    pub(super) overwrite: bool,
 }
 
 /// What is wanted of which video.

@@ -15,6 +15,7 @@ mod play;
 mod probe;
 mod profiles;
 mod run;
+mod split;
 
 use crate::child::{self, Settings};
 use crate::config::Config;
@@ -26,6 +27,7 @@ use std::cell::OnceCell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use transcode_core::{Cancel, Error};
 
 /// Do what this process's command line says.
@@ -69,6 +71,7 @@ impl Command {
             Self::Probe(probe) => Some(&probe.input),
             Self::Plan(plan) => Some(&plan.asked.input),
             Self::Run(run) => Some(&run.asked.input),
+            Self::Split(split) => Some(&split.asked.input),
             _ => None,
         }
     }
@@ -86,6 +89,7 @@ impl Context {
             Command::Plan(plan) => plan::plan(self, plan),
             Command::Run(run) => run::run(self, run),
             Command::Package(package) => package::package(self, package),
+            Command::Split(split) => split::split(self, split),
             Command::Profiles(named) => {
                 profiles::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }
@@ -129,11 +133,13 @@ impl Context {
 /// SIGINT and SIGTERM ask everything to stop; the second time, this process just ends, and the child
 /// with it.
 fn listen_to_signals(cancel: &Cancel) -> Result<(), Error> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
     let cannot = |error: std::io::Error| Error::Platform {
         platform: "host".to_owned(),
         reason: format!("signals: {error}"),
     };
+    // A file that outgrows its limit is then a failed write, which says so; not this process's death.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(cannot)?;
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(cannot)?;
     let cancel = cancel.clone();
     let listen = move || {

@@ -1,8 +1,10 @@
-//! `transcode run`: probe, plan, and what is missing of the plan, made and published.
+//! `transcode run`: probe, plan, and what is missing of the plan, made, published, and packaged.
 //!
 //! Graphs run in children, one or several side by side; playlists are written here, on a thread of
 //! their own, so that a slow store holds up neither the children nor the showing. Wall time is
 //! measured for showing only.
+
+mod movies;
 
 use super::args::Run;
 use super::output::{Bars, End, Json, Lines, Output, Start, Tracker};
@@ -10,6 +12,7 @@ use super::probe::Looked;
 use super::{Context, platforms, probe, profiles};
 use crate::child::Session;
 use crate::engine::{Local, Machine, Told, divided, jobs};
+use movies::Movies;
 use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,9 +40,12 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
     let graphs = context.cancel.child();
     let mut looked = probe::look(context, &asked.input, &graphs)?;
     let planned = looked.plan(&spec)?;
+    let movies = movies::names(&run.mp4, &planned)?;
     let sink = context.stores()?.open_sink(&run.output, &context.cancel)?;
     let destination = sink.location();
     let (plan, opened) = open(planned, &looked, &spec, run, &sink, &context.cancel)?;
+    let child = context.child(&asked.input)?;
+    let source = looked.source.clone();
     let (report, found_finished) = match opened {
         Opened::Finished(report) => {
             output.planned(&Start { destination: &destination, plan: &plan, missing: &[], jobs: 0 });
@@ -58,7 +64,6 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
                 output.fallback(&fallback);
                 publisher.note(&Event::Fallback(fallback));
             }
-            let child = context.child(&asked.input)?;
             let engine = Local {
                 plan: &plan,
                 platforms: &looked.platforms,
@@ -76,6 +81,17 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
             (making.make(looked.session, &runs, &mut publisher)?.into(), false)
         }
     };
+    let making = Movies {
+        context,
+        output: &*output,
+        json: asked.input.json,
+        platforms: &looked.platforms,
+        source,
+        child: &child,
+        destination: &run.output,
+        jobs: run.jobs,
+    };
+    making.make(&movies)?;
     let master = format!("{}/{}", destination.trim_end_matches('/'), keys::MASTER);
     output.done(&End {
         destination: &destination,

@@ -101,12 +101,16 @@ mod tests {
     use transcode_core::spec::{JobSpec, Profile};
 
     fn plan(profile: &str) -> Plan {
+        plan_on("software", profile)
+    }
+
+    fn plan_on(platform: &str, profile: &str) -> Plan {
         let info: MediaInfo = serde_json::from_str(include_str!(
             "../../../transcode-core/tests/golden/media/film-1080p24.json"
         ))
         .expect("a description");
         let spec = JobSpec::new(Profile::builtin(profile).expect("a profile"));
-        transcode_core::plan::plan(&info, &spec, &Platform::builtin("software").expect("a platform"))
+        transcode_core::plan::plan(&info, &spec, &Platform::builtin(platform).expect("a platform"))
             .expect("a plan")
     }
 
@@ -123,6 +127,18 @@ mod tests {
         assert_eq!(auto(64, 0), 1);
         assert_eq!(jobs(&plan("match"), 50, None, machine(16, 64)).0, 8);
         assert_eq!(jobs(&abr, 3, None, machine(64, 64)).0, 3, "no more than there are runs");
+    }
+
+    /// Six Arm cores and 8 GB, of which the system and the decoder's surfaces leave some six.
+    #[test]
+    fn a_jetson_orin_nano_makes_one_ladder_or_two_matches_at_a_time() {
+        let nano = machine(6, 6);
+        let threads = |plan: &Plan| -> u32 {
+            plan.rungs.iter().filter_map(|rung| rung.video.as_ref()).map(|video| video.threads).sum()
+        };
+        let (abr, flat) = (plan_on("jetson", "abr"), plan_on("jetson", "match"));
+        assert_eq!((threads(&abr), threads(&flat)), (5, 2), "x264's; decoder and scaler are the board's");
+        assert_eq!((jobs(&abr, 50, None, nano).0, jobs(&flat, 50, None, nano).0), (1, 2));
     }
 
     #[test]

@@ -20,6 +20,18 @@ fn planes(path: &std::path::Path, size: (usize, usize)) -> [usize; 3] {
     [mean(0, luma), mean(luma, luma / 4), mean(luma * 5 / 4, luma / 4)]
 }
 
+/// Luma of a point in the left half and of one in the right half of the first picture, 320×180.
+fn extremes(path: &std::path::Path) -> (u8, u8) {
+    // No conversion of ranges: the samples as they are.
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-frames:v", "1", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    (decoded.stdout[90 * 320 + 80], decoded.stdout[90 * 320 + 240])
+}
+
 /// A wide film of 534 lines without a word about its colours is BT.709 by its width; GStreamer takes
 /// it for BT.601 by its lines, and converts.
 ///
@@ -39,6 +51,51 @@ fn untold_colours_are_what_the_plan_takes_them_for() {
         (planes(file.path(), (1_280, 534)), planes(join(&objects, "268p").path(), (640, 268)));
     let close = before.iter().zip(&after).all(|(before, after)| before.abs_diff(*after) <= 1);
     assert!(close, "{before:?} became {after:?}");
+}
+
+/// Action cameras store the full range; H.264 of a ladder is of the limited one, and says so.
+///
+/// Remedy: `range`. Without: black and white of the first column come out as they were, 0 and 255.
+#[test]
+fn the_full_range_becomes_the_limited_one() {
+    for (format, bars) in
+        [("yuvj420p", "bt709"), ("yuvj422p", "bt709"), ("yuvj420p", "bt470bg"), ("yuv420p10le", "bt709")]
+    {
+        let ten = format.ends_with("10le");
+        let picture = "color=white:s=640x360:r=30000/1001:d=2,drawbox=w=320:h=360:color=black:t=fill";
+        let filter = format!("{picture},scale=out_range=pc:out_color_matrix=bt709,format={format}");
+        let range = format!("colorprim=bt709:transfer=bt709:colormatrix={bars}:range=pc");
+        let file = ffmpeg(
+            &[
+                "-f",
+                "lavfi",
+                "-i",
+                &filter,
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-x264-params",
+                &range,
+            ],
+            ".mp4",
+        );
+        let mut plan = karma(vec![rung("180p", (320, 180), None, 60, 0)], 59, 60, MediaTime::ZERO);
+        plan.input.audio = None;
+        plan.thumbnail = None;
+        let input = plan.input.video.as_mut().unwrap();
+        input.size = Resolution::new(640, 360).unwrap();
+        input.bit_depth = if ten { 10 } else { 8 };
+        input.colorimetry = if bars == "bt709" { "1:3:5:1" } else { "1:4:5:1" }.to_owned();
+        let objects = Arc::new(Objects::default());
+        let source = Arc::new(Clip(std::fs::read(file.path()).unwrap()));
+        run(&plan, &plan.whole(), source, objects.clone()).result.unwrap();
+        let (least, most) = extremes(join(&objects, "180p").path());
+        assert!(
+            (15..=17).contains(&least) && (233..=236).contains(&most),
+            "{format}, {bars}: {least} to {most}"
+        );
+    }
 }
 
 /// An SEI message with one pair of CEA-608 caption bytes (ATSC A/53 part 4) before every picture.

@@ -144,36 +144,20 @@ impl Made {
     /// What ffmpeg makes of the playlist: the number in every picture, and the samples (interleaved).
     /// It must not say a word.
     pub(crate) fn played(&self, rung: &str) -> (Vec<Option<usize>>, Vec<f32>) {
+        let (grey, sound) = self.shown(rung);
+        (numbers(&grey), sound)
+    }
+
+    /// As [`Self::played`], with the pictures themselves, in grey.
+    pub(crate) fn shown(&self, rung: &str) -> (Vec<u8>, Vec<f32>) {
         let (folder, list) = self.folder(rung);
-        let list = list.to_str().unwrap();
         let sound = folder.path().join("sound.f32");
-        let grey = bytes_of(
-            "ffmpeg",
-            &[
-                "-v",
-                "error",
-                "-xerror",
-                "-nostdin",
-                "-i",
-                list,
-                "-map",
-                "0:v",
-                "-vsync",
-                "passthrough",
-                "-f",
-                "rawvideo",
-                "-pix_fmt",
-                "gray",
-                "-",
-                "-map",
-                "0:a?",
-                "-f",
-                "f32le",
-                sound.to_str().unwrap(),
-            ],
-        );
+        let begin = ["-v", "error", "-xerror", "-nostdin", "-i", list.to_str().unwrap(), "-map", "0:v"];
+        let pictures = ["-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"];
+        let samples = ["-map", "0:a?", "-f", "f32le", sound.to_str().unwrap()];
+        let grey = bytes_of("ffmpeg", &[&begin[..], &pictures, &samples].concat());
         let sound = std::fs::read(sound).unwrap_or_default();
         let sound = sound.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        (numbers(&grey), sound)
+        (grey, sound)
     }
 }

@@ -222,10 +222,10 @@ fn summary(machine: &MachineFindings, best: &[&PlatformFindings], looked_for_mor
             } else if speed >= 1.0 {
                 "fine for single videos, playable while they are being made"
             } else {
-                "slower than the video plays: profile `match`, a smaller ladder or more cores help"
+                "slower than it plays; the profile `match`, a smaller ladder or more cores help"
             };
             format!(
-                "an hour of 1080p30 becomes a four-rung ladder in about {minutes:.0} minutes ({speed:.1}× realtime): \
+                "an hour of 1080p30 becomes a four-rung ladder in about {minutes:.0} minutes ({speed:.1}× realtime), \
                  {judgement}"
             )
         },

@@ -9,15 +9,30 @@ use transcode_core::trial;
 pub(super) fn table(findings: &Findings) -> String {
     let mut text = head(findings);
     text.push('\n');
-    text.push_str(&platforms(&findings.platforms));
-    for found in &findings.platforms {
-        for line in remarks(found) {
-            text.push_str(&format!("  {line}\n"));
-        }
+    let (shown, folded) = folded(findings);
+    text.push_str(&platforms(&shown));
+    for line in shown.iter().flat_map(|found| remarks(found)) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if let Some(first) = folded.first() {
+        let names: Vec<&str> = folded.iter().map(|found| found.name.as_str()).collect();
+        text.push_str(&format!(
+            "not here: {}, as there is no device for them; what one needs: transcode doctor --platform {}\n",
+            names.join(", "),
+            first.name
+        ));
     }
     let auto = if findings.auto.is_empty() { "nothing".to_owned() } else { findings.auto.join(", ") };
     text.push_str(&format!("\n--platform auto uses: {auto}\n{}\n", findings.summary));
     text
+}
+
+/// The platforms that get a line each, and those that one line is enough for: on a machine with nothing but
+/// a CPU nobody waits for a GPU's, unless that is all that was asked for.
+fn folded(findings: &Findings) -> (Vec<&PlatformFindings>, Vec<&PlatformFindings>) {
+    let all = findings.platforms.iter();
+    let bare = !findings.machine.devices.has_accelerator() && all.clone().any(|found| found.present);
+    all.partition(|found| found.present || !bare)
 }
 
 fn head(findings: &Findings) -> String {
@@ -82,9 +97,9 @@ fn size(bytes: u64) -> String {
 
 const HEAD: [&str; 6] = ["platform", "works", "decodes", "1080p30", "sessions", "largest"];
 
-fn platforms(all: &[PlatformFindings]) -> String {
+fn platforms(all: &[&PlatformFindings]) -> String {
     let rows: Vec<[String; 6]> =
-        std::iter::once(HEAD.map(ToOwned::to_owned)).chain(all.iter().map(row)).collect();
+        std::iter::once(HEAD.map(ToOwned::to_owned)).chain(all.iter().map(|found| row(found))).collect();
     let mut widths = [0; 6];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

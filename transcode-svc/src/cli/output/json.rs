@@ -45,7 +45,7 @@ pub(crate) fn failed(error: &Error) {
     }));
 }
 
-pub(super) fn write(object: &Value) {
+pub(crate) fn write(object: &Value) {
     to_stdout(&format!("{object}\n"));
 }
 

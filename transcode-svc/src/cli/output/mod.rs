@@ -5,7 +5,7 @@
 //! Floats are for showing only.
 
 mod bars;
-mod json;
+pub(super) mod json;
 mod lines;
 mod packaging;
 mod tracker;
@@ -160,7 +160,7 @@ fn seconds(value: f64) -> String {
 }
 
 /// `12.3 MB`, decimal.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
