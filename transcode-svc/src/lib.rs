@@ -5,5 +5,6 @@ pub mod child;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod job;
 pub mod machine;
 pub mod store;
