@@ -9,7 +9,7 @@
 //! - MP4 files are made where a `ladder` or no `profile` is given, because those producers look up
 //!   `720p.mp4`; with a `profile` other than `roku-hls` HLS alone is, as the match workers do.
 //! - `webhook_url` absent: the configured one. The body has these workers' shape in any case.
-//! - `priority`: `high`, `normal`, `low`; absent, the line that the message came by decides.
+//! - `priority`: `high`, `normal` or `low`; absent: normal. A message waits in the line that it was put into.
 
 use super::id::JobId;
 use super::outputs::ROKU;
