@@ -106,8 +106,10 @@ impl Records for SqliteRecords {
 
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
         let rows = self.database.read(|db| {
-            let mut query =
-                db.prepare_cached("SELECT id FROM job WHERE due <= ? ORDER BY due, id LIMIT ?")?;
+            let mut query = db.prepare_cached(match what {
+                Due::Queue => "SELECT id FROM job WHERE queue_due <= ? ORDER BY queue_due, id LIMIT ?",
+                Due::Webhook => "SELECT id FROM job WHERE webhook_due <= ? ORDER BY webhook_due, id LIMIT ?",
+            })?;
             let rows = query.query_map([millis(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
                 row.get::<_, String>(0)
             })?;

@@ -181,7 +181,7 @@ fn take(db: &Connection, worker: &str, now: i64, until: i64) -> rusqlite::Result
     come_back(db, now)?;
     let turn: u64 = db
         .prepare_cached("SELECT value FROM counter WHERE name = 'turn'")?
-        .query_row([], |row| row.get(0))?;
+        .query_row([], |row| unsigned(row, 0))?;
     for priority in rota::order(turn) {
         let mut front = db.prepare_cached(
             "SELECT id, body FROM message WHERE line = ? AND due IS NULL ORDER BY place LIMIT 1",
