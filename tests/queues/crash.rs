@@ -12,10 +12,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use transcode_svc::broker::Redis;
-use transcode_svc::job::{self, Message, Priority, Rules};
-use transcode_svc::ledger::{Filter, Grant, Ledger, LedgerError, Policy, RedisRecords, SqliteRecords, State};
-use transcode_svc::queue::{Hold, Lines, Queue, RedisQueue, SqliteQueue};
-use transcode_svc::time::{Clock, SystemClock};
+use transcode_svc::dispatch::{Dispatch, DispatchError};
+use transcode_svc::job::{JobId, Priority, Rules};
+use transcode_svc::ledger::{
+    Due, Filter, Ledger, LedgerError, Policy, Record, Records, RedisRecords, SqliteRecords, State, Stored,
+    Version,
+};
+use transcode_svc::queue::{
+    DeadLetter, Delivery, Depth, Hold, Lines, Queue, QueueError, RedisQueue, SqliteQueue,
+};
+use transcode_svc::time::{Clock, SystemClock, Timestamp};
 
 /// Short, so that the test is; long against what a call takes.
 const LEASE: Duration = Duration::from_millis(1_500);
@@ -31,25 +37,24 @@ struct Place {
 }
 
 impl Place {
-    fn open(&self) -> (Box<dyn Queue>, Ledger) {
-        // So many kills would make any job poison.
-        let policy = Policy { deaths: 1_000, ..Policy::default() };
+    fn parts(&self) -> (Box<dyn Queue>, Arc<dyn Records>, Arc<dyn Clock>) {
         match self.kind {
             Kind::Sqlite => {
                 let (database, clock) = (database(&self.directory), Arc::new(SystemClock));
                 let records = Arc::new(SqliteRecords::new(database.clone()));
-                (Box::new(SqliteQueue::new(database, clock.clone())), Ledger::new(records, clock, policy))
+                (Box::new(SqliteQueue::new(database, clock.clone())), records, clock)
             }
             Kind::Redis => {
                 let redis = Arc::new(Redis::new(&self.url).unwrap());
-                let clock: Arc<dyn Clock> = redis.clone();
                 let records = Arc::new(RedisRecords::new(redis.clone()));
-                (
-                    Box::new(RedisQueue::new(redis, clock.clone(), Lines::default())),
-                    Ledger::new(records, clock, policy),
-                )
+                (Box::new(RedisQueue::new(redis.clone(), redis.clone(), Lines::default())), records, redis)
             }
         }
+    }
+
+    fn open(&self) -> (Box<dyn Queue>, Ledger) {
+        let (queue, records, clock) = self.parts();
+        (queue, Ledger::new(records, clock, policy()))
     }
 
     fn start(&self, task: &str, name: &str, pause: &str) -> Worker {
@@ -73,6 +78,11 @@ impl Place {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// So many kills would make any job poison.
+fn policy() -> Policy {
+    Policy { deaths: 1_000, ..Policy::default() }
 }
 
 /// A process that ends with its value.
@@ -121,16 +131,19 @@ fn child() {
     let (directory, url, name, pause) =
         (PathBuf::from(set("DIRECTORY")), set("URL"), set("NAME"), set("PAUSE"));
     let kind = if url.is_empty() { Kind::Sqlite } else { Kind::Redis };
-    let journal = Journal { path: directory.join("journal"), name, pause };
-    let (queue, ledger) = Place { kind, directory, url }.open();
+    let journal = Arc::new(Journal { path: directory.join("journal"), name, pause });
+    let (inner, records, clock) = Place { kind, directory, url }.parts();
     if task == "push" {
         for n in 0.. {
-            queue.push(Priority::Normal, &n.to_string()).unwrap();
+            inner.push(Priority::Normal, &n.to_string()).unwrap();
             journal.write("pushed", &n.to_string(), 0);
         }
     }
+    let queue = Arc::new(StagedQueue { inner, journal: journal.clone() });
+    let records = Arc::new(StagedRecords { inner: records, journal: journal.clone() });
+    let dispatch = Dispatch::new(queue, Ledger::new(records, clock, policy()), Rules::default());
     loop {
-        work(&*queue, &ledger, &journal);
+        work(&dispatch, &journal);
     }
 }
 
@@ -151,57 +164,111 @@ impl Journal {
     }
 }
 
-/// What a worker does with the next message.
-fn work(queue: &dyn Queue, ledger: &Ledger, journal: &Journal) {
-    let Some(delivery) = queue.take(&journal.name, LEASE, seconds(1)).unwrap() else { return };
-    let Ok(Message::Jobs(jobs)) = job::read(&delivery.body, &Rules::default()) else {
-        panic!("{}", delivery.body)
-    };
-    let id = jobs[0].id.clone().unwrap();
-    journal.write("taken", id.as_str(), 0);
-    ledger.admit(jobs[0].clone()).unwrap();
-    journal.write("admitted", id.as_str(), 0);
-    let (mut lease, record) = match ledger.grant(&id, &journal.name, LEASE).unwrap() {
-        Grant::Granted { lease, record } => (lease, record),
-        Grant::Over { .. } => {
-            // It was done, and its worker died before it could take the message away.
-            let _held = queue.remove(&delivery).unwrap();
-            return;
-        }
-        _ => {
-            let _held = queue.give_back(&delivery, Duration::from_millis(200)).unwrap();
-            return;
-        }
-    };
-    let lost = |done: Result<(), LedgerError>| match done {
+/// What a worker does with the next job.
+fn work(dispatch: &Dispatch, journal: &Journal) {
+    let Some(mut work) = dispatch.next(&journal.name, LEASE, seconds(1)).unwrap() else { return };
+    let (id, epoch) = (work.lease.job.clone(), work.lease.epoch);
+    let lost = |done: Result<(), DispatchError>| match done {
         Ok(()) => false,
-        Err(LedgerError::Lost { .. }) => {
-            journal.write("lost", id.as_str(), record.epoch);
+        Err(DispatchError::Ledger(LedgerError::Lost { .. })) => {
+            journal.write("lost", id.as_str(), epoch);
             true
         }
         Err(error) => panic!("{error:?}"),
     };
-    journal.write("granted", id.as_str(), lease.epoch);
-    if record.state != State::Committing {
+    journal.write("granted", id.as_str(), epoch);
+    if work.record.state != State::Committing {
         for step in 0..4 {
             std::thread::sleep(Duration::from_millis(15));
-            if lost(ledger.renew(&mut lease, step * 25).map(drop)) {
+            if lost(dispatch.renew(&mut work, step * 25).map(drop)) {
                 return;
             }
-            let _held = queue.extend(&delivery, LEASE).unwrap();
-            journal.write("working", id.as_str(), lease.epoch);
+            journal.write("working", id.as_str(), epoch);
         }
     }
-    if lost(ledger.begin_commit(&lease)) {
+    if lost(dispatch.begin_commit(&work)) {
         return;
     }
-    journal.write("committing", id.as_str(), lease.epoch);
-    if lost(ledger.complete(&lease, &jobs[0].outputs().unwrap())) {
-        return;
+    journal.write("committing", id.as_str(), epoch);
+    let outputs = work.record.job.outputs().unwrap();
+    lost(dispatch.complete(&work, &outputs));
+}
+
+/// A queue that writes into the journal what was taken and removed.
+struct StagedQueue {
+    inner: Box<dyn Queue>,
+    journal: Arc<Journal>,
+}
+
+impl StagedQueue {
+    fn write(&self, stage: &str, delivery: &Delivery) {
+        let body: serde_json::Value = serde_json::from_str(&delivery.body).unwrap();
+        self.journal.write(stage, body["id"].as_str().unwrap(), 0);
     }
-    journal.write("completed", id.as_str(), lease.epoch);
-    if queue.remove(&delivery).unwrap() == Hold::Kept {
-        journal.write("removed", id.as_str(), lease.epoch);
+}
+
+impl Queue for StagedQueue {
+    fn push(&self, priority: Priority, body: &str) -> Result<(), QueueError> {
+        self.inner.push(priority, body)
+    }
+    fn take(&self, worker: &str, hold: Duration, wait: Duration) -> Result<Option<Delivery>, QueueError> {
+        let taken = self.inner.take(worker, hold, wait)?;
+        taken.iter().for_each(|delivery| self.write("taken", delivery));
+        Ok(taken)
+    }
+    fn extend(&self, delivery: &Delivery, hold: Duration) -> Result<Hold, QueueError> {
+        self.inner.extend(delivery, hold)
+    }
+    fn remove(&self, delivery: &Delivery) -> Result<Hold, QueueError> {
+        let removed = self.inner.remove(delivery)?;
+        self.write("removed", delivery);
+        Ok(removed)
+    }
+    fn give_back(&self, delivery: &Delivery, after: Duration) -> Result<Hold, QueueError> {
+        // Tests wait for nobody for long.
+        self.inner.give_back(delivery, after.min(LEASE / 5))
+    }
+    fn bury(&self, delivery: &Delivery, reason: &str) -> Result<Hold, QueueError> {
+        self.inner.bury(delivery, reason)
+    }
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        self.inner.dead_letters(limit)
+    }
+    fn revive(&self, number: u64) -> Result<bool, QueueError> {
+        self.inner.revive(number)
+    }
+    fn depth(&self) -> Result<Depth, QueueError> {
+        self.inner.depth()
+    }
+}
+
+/// Records that write into the journal what was admitted and completed.
+struct StagedRecords {
+    inner: Arc<dyn Records>,
+    journal: Arc<Journal>,
+}
+
+impl Records for StagedRecords {
+    fn read(&self, id: &JobId) -> Result<Option<Stored>, LedgerError> {
+        self.inner.read(id)
+    }
+    fn create(&self, record: &Record) -> Result<Option<Stored>, LedgerError> {
+        let known = self.inner.create(record)?;
+        self.journal.write("admitted", record.id.as_str(), 0);
+        Ok(known)
+    }
+    fn replace(&self, version: &Version, record: &Record) -> Result<bool, LedgerError> {
+        let done = self.inner.replace(version, record)?;
+        if done && record.state == State::Complete {
+            self.journal.write("completed", record.id.as_str(), record.epoch);
+        }
+        Ok(done)
+    }
+    fn list(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
+        self.inner.list(filter)
+    }
+    fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
+        self.inner.due(what, now, limit)
     }
 }
 
@@ -300,8 +367,9 @@ fn a_worker_that_slept_past_its_lease_writes_nothing() {
         place.wait_for("work", |lines| lines.iter().any(|line| line == "working a 1 sleeper"));
         sleeper.signal("-STOP");
         let _other = place.start("work", "awake", "");
-        place.wait_for("the other", |lines| lines.iter().any(|line| line == "removed a 2 awake"));
+        place.wait_for("the other", |lines| lines.iter().any(|line| line == "completed a 2 awake"));
         let before = ledger.get(&"a".parse().unwrap()).unwrap();
+        assert_eq!(before.as_ref().map(|record| record.state), Some(State::Complete));
         std::fs::write(place.directory.join("go"), "").unwrap();
         sleeper.signal("-CONT");
         place.wait_for("the sleeper", |lines| lines.iter().any(|line| line == "lost a 1 sleeper"));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod dispatch;
 mod faults;
 mod ledger_model;
 mod ledger_rules;

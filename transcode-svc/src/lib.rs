@@ -7,6 +7,7 @@ pub mod child;
 pub mod cli;
 pub mod config;
 pub mod database;
+pub mod dispatch;
 pub mod engine;
 pub mod job;
 pub mod ledger;

@@ -271,6 +271,11 @@ impl Ledger {
         Self { records, clock, policy }
     }
 
+    /// What time it is for this ledger.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Take a job in that has still to be put into a queue; say [`announced`](Self::announced) after that.
     /// One that has no name gets one. The same idempotency key, or the same name, gives the job that is
     /// there.
