@@ -187,7 +187,7 @@ fn a_job_that_no_queue_got_is_found_after_a_minute() {
         };
         assert!(ours(&ledger).is_empty(), "{kind:?}: it may be on its way");
         bench.clock.advance(seconds(60));
-        assert_eq!(ours(&bench.ledger()), [id.clone()], "{kind:?}");
+        assert_eq!(ours(&bench.ledger()), std::slice::from_ref(&id), "{kind:?}");
         ledger.announced(&id).unwrap();
         assert!(ours(&ledger).is_empty(), "{kind:?}");
     }
@@ -216,5 +216,51 @@ fn jobs_are_listed_newest_first_page_by_page_and_by_state() {
         granted(&ledger, &expected[3], "worker");
         let processing = Filter { state: Some(State::Processing), after: None, limit: 1 };
         assert_eq!(ledger.list(&processing).unwrap()[0].id, expected[3], "{kind:?}");
+    }
+}
+
+/// What `call` gives in eight threads at once, each with a ledger of its own.
+fn at_once<T: Send>(bench: &Bench, call: impl Fn(Ledger, usize) -> T + Sync) -> Vec<T> {
+    let start = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|n| {
+                let (ledger, start, call) = (bench.ledger(), &start, &call);
+                scope.spawn(move || {
+                    start.wait();
+                    call(ledger, n)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_eight_that_ask_at_once_one_gets_the_lease() {
+    for kind in KINDS {
+        let bench = Bench::new(kind);
+        for round in 0..20 {
+            let id = bench.ledger().submit(bench.job(&format!("{round}"))).unwrap().record.id;
+            let grants =
+                at_once(&bench, |ledger, n| ledger.grant(&id, &format!("{n}"), seconds(60)).unwrap());
+            let granted = grants.iter().filter(|grant| matches!(grant, Grant::Granted { .. })).count();
+            assert_eq!(granted, 1, "{kind:?}: {grants:?}");
+            assert_eq!(bench.ledger().get(&id).unwrap().unwrap().epoch, 1, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn of_eight_that_submit_at_once_one_makes_the_job() {
+    for kind in KINDS {
+        let bench = Bench::new(kind);
+        for round in 0..20 {
+            let mut job = bench.job("a");
+            (job.id, job.idempotency_key) = (None, Some(format!("key {round}")));
+            let all = at_once(&bench, |ledger, _| ledger.submit(job.clone()).unwrap());
+            assert_eq!(all.iter().filter(|submitted| submitted.fresh).count(), 1, "{kind:?}");
+            assert!(all.iter().all(|submitted| submitted.record.id == all[0].record.id), "{kind:?}");
+        }
     }
 }
