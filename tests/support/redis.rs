@@ -1,6 +1,6 @@
 //! A real Redis for tests: Debian's `redis-server`, a process of its own on loopback, with an append-only
 //! file. It ends with its value, killed by its process id.
-#![allow(unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

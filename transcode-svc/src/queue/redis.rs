@@ -126,7 +126,7 @@ if ARGV[6] ~= '' then redis.call('ZADD', landings, now, ARGV[6]) end
 return nil
 ";
 
-/// KEYS[10]: the landing. ARGV: its name, the line, the message, the end of the hold.
+/// The tenth key is the landing. ARGV: its name, the line, the message, the end of the hold.
 const LAND: &str = r"
 if redis.call('LREM', KEYS[10], 1, ARGV[3]) == 0 then return nil end
 redis.call('HDEL', stranded, ARGV[1])
