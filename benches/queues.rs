@@ -99,7 +99,9 @@ fn main() {
     println!("| queue and ledger | workers | submitted | taken | whole jobs | the longest job |");
     println!("|---|--:|--:|--:|--:|--:|");
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    measure("SQLite", || sqlite(directory.path()));
+    let one = sqlite(directory.path());
+    measure("SQLite, in one process", || one.clone());
+    measure("SQLite, as many processes", || sqlite(directory.path()));
     let server = RedisServer::start();
     measure("Redis", || redis(&server.url()));
 }
