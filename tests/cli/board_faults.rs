@@ -15,18 +15,8 @@ use transcode_standins::{Board, JetPack, child_environment};
 const SEGMENTS: usize = 4;
 
 /// Two rungs in segments of 25 pictures.
-const OPTIONS: [&str; 10] = [
-    "--rung",
-    "high:360:600k:64k",
-    "--rung",
-    "low:180:250k:32k",
-    "--segment",
-    "1s",
-    "--jobs",
-    "1",
-    "--stall",
-    "3s",
-];
+const OPTIONS: [&str; 8] =
+    ["--rung", "high:360:600k:64k", "--rung", "low:180:250k:32k", "--segment", "1s", "--jobs", "1"];
 
 /// Four seconds of moving pictures at 25 a second, in pale colours: that those are lost is hard to see.
 fn input(dir: &Path) -> String {
@@ -69,13 +59,13 @@ struct Job {
 }
 
 fn make(board: Board, faults: &str, platform: &str) -> Job {
-    make_at("ultrafast", board, faults, platform)
+    make_with(&["--preset", "ultrafast"], board, faults, platform)
 }
 
-fn make_at(preset: &str, board: Board, faults: &str, platform: &str) -> Job {
+fn make_with(more: &[&str], board: Board, faults: &str, platform: &str) -> Job {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let options = [&OPTIONS[..], &["--preset", preset, "--platform", platform, "--json"]].concat();
+    let options = [&OPTIONS[..], more, &["--platform", platform, "--json"]].concat();
     let command = on(board, faults, dir.path(), run(&input(dir.path()), &out, &options));
     let finished = Running::start(command).finish();
     Job { dir, out, finished }
@@ -162,7 +152,7 @@ impl Job {
 #[test]
 fn an_encoder_that_fails_at_a_picture_costs_that_segment() {
     // Inside the stand-in is x264's ultrafast, whose parameter sets are not veryfast's.
-    let job = make_at("veryfast", Board::NvidiaT4, "nvh264enc:error@60", "nvidia,software");
+    let job = make_with(&["--preset", "veryfast"], Board::NvidiaT4, "nvh264enc:error@60", "nvidia,software");
     let at = job.was_saved("nvidia", "the device failed at frame 60");
     assert!((1..=2).contains(&at), "{at}");
     job.breaks_at(at);
@@ -170,7 +160,9 @@ fn an_encoder_that_fails_at_a_picture_costs_that_segment() {
 
 #[test]
 fn an_encoder_that_stands_still_is_noticed_and_replaced() {
-    let job = make(Board::JetsonNvenc(JetPack::Five), "nvv4l2h264enc:stall@60", "jetson-nvenc,software");
+    let (board, fault) = (Board::JetsonNvenc(JetPack::Five), "nvv4l2h264enc:stall@60");
+    let soon = ["--preset", "ultrafast", "--stall", "4s"];
+    let job = make_with(&soon, board, fault, "jetson-nvenc,software");
     let at = job.was_saved("jetson-nvenc", "stands still");
     assert!((1..=2).contains(&at), "{at}");
 }

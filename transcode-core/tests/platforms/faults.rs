@@ -51,8 +51,10 @@ fn fails_with(fault: &str) {
     let (source, plan) = job("h264-1080p", &platform);
     let sink = Arc::new(MemorySink::new());
     let request = ChunkRequest { plan: &plan, chunk: &plan.whole(), platform: &platform };
-    let error = run_within(request, source, sink.clone(), &|_| {}, &Cancel::new(), Duration::from_secs(3))
-        .expect_err("it fails");
+    // Short where standing still is what is waited for.
+    let patience = Duration::from_secs(if fault == "stall" { 4 } else { 60 });
+    let error =
+        run_within(request, source, sink.clone(), &|_| {}, &Cancel::new(), patience).expect_err("it fails");
     assert_eq!(error.kind(), ErrorKind::Machine, "{}", error.chain());
     assert!(error.chain().contains(expected), "{expected}: {}", error.chain());
     let stored = |index: u32| {
