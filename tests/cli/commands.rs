@@ -6,7 +6,9 @@ use std::process::Stdio;
 
 #[test]
 fn help_teaches_with_examples_and_exit_codes() {
-    for command in ["probe", "plan", "run", "profiles", "platforms", "play", "doctor", "completions"] {
+    for command in
+        ["probe", "plan", "run", "profiles", "platforms", "play", "doctor", "schema", "completions"]
+    {
         let help = finish(transcode([command, "--help"])).succeeded().stdout;
         for word in ["Examples:", "Exit codes:", "130  interrupted", &format!("transcode {command}")] {
             assert!(help.contains(word), "{command}: {word}\n{help}");
@@ -26,6 +28,15 @@ fn usage_errors_exit_with_two() {
     finish(transcode(["plan", &small(), "--platform", "nonsense"])).failed_in_one_line(2, &["software"]);
     finish(transcode(["--config", "/does/not/exist.toml", "probe", &small()]))
         .failed_in_one_line(2, &["/does/not/exist.toml"]);
+}
+
+#[test]
+fn the_schema_of_jobs_is_published() {
+    let text = finish(transcode(["schema", "job"])).succeeded().stdout;
+    let schema: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(schema["title"], "Transcode job");
+    assert!(schema["properties"]["sources"].is_object(), "{text}");
+    assert_eq!(finish(transcode(["schema", "nonsense"])).code(), Some(2));
 }
 
 #[test]

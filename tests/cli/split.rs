@@ -74,6 +74,17 @@ fn pieces_that_are_there_are_left_and_others_not_replaced_unasked() {
     assert!(!replaced.stdout.contains("there before"), "{}", replaced.stdout);
 }
 
+/// Its plan has one chunk, because it cannot say how long it is.
+#[test]
+fn a_recording_is_divided_by_the_length_that_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (clip, out) = (source(dir.path()), dir.path().join("pieces"));
+    let stream = made(dir.path(), "clip.ts", &["-i", &clip, "-c", "copy"]);
+    split(&stream, &out, &[]).succeeded();
+    let made = files(&out).into_iter().filter(|path| path.extension().unwrap() == "mkv");
+    assert_eq!(made.map(|path| pictures(&path)).collect::<Vec<_>>(), [50, 50, 50, 25]);
+}
+
 #[test]
 fn what_cannot_be_divided_is_refused_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

@@ -28,6 +28,19 @@ pub const PIECES_VERSION: u32 = 1;
 /// What the store is told to expect beyond the source's own bytes: headers of a piece.
 const HEADERS: u64 = 16 << 20;
 
+/// Length of a piece, in seconds, where nothing says how long a chunk is.
+const MINUTE: i64 = 60;
+
+/// How a source is split.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Replace pieces of another plan or source.
+    pub overwrite: bool,
+    /// How long a piece is, rounded up to whole segments, where the plan is one chunk because its source
+    /// cannot state its length; a minute where absent. Elsewhere the plan's chunks are taken.
+    pub every: Option<MediaTime>,
+}
+
 /// The list of pieces, stored beside them as [`keys::PIECES`] once all are there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pieces {
@@ -37,6 +50,9 @@ pub struct Pieces {
     pub plan: String,
     /// The bytes that were split.
     pub source: SourceIdentity,
+    /// Slots a piece, where the plan is one chunk because its source cannot state its length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
     /// In order.
     pub pieces: Vec<Piece>,
 }
@@ -63,7 +79,7 @@ pub struct Piece {
 /// until they are stored.
 ///
 /// # Errors
-/// - [`Error::Occupied`] where pieces of another plan or source are there and `overwrite` is not set;
+/// - [`Error::Occupied`] where pieces of another plan or source are there and are not to be overwritten;
 /// - [`Error::Source`], [`Error::Input`] where the source cannot be read or taken apart, or not be divided
 ///   without loss;
 /// - [`Error::Sink`] where a piece cannot be stored; nothing of that piece is left, and no list;
@@ -74,13 +90,13 @@ pub fn split(
     platform: &Platform,
     source: &Arc<dyn Source>,
     sink: &dyn StreamSink,
-    overwrite: bool,
+    options: Options,
     tell: &dyn Fn(&Piece, bool),
     cancel: &Cancel,
 ) -> Result<Pieces, Error> {
-    let (version, digest) = (PIECES_VERSION, plan_digest(plan));
-    let mut list = Pieces { version, plan: digest, source: plan.source.clone(), pieces: Vec::new() };
-    if let Some(before) = found(&list, sink, overwrite, cancel)? {
+    let (version, digest, every) = (PIECES_VERSION, plan_digest(plan), every(plan, options.every));
+    let mut list = Pieces { version, plan: digest, source: plan.source.clone(), every, pieces: Vec::new() };
+    if let Some(before) = found(&list, sink, options.overwrite, cancel)? {
         if before.are_there(sink, cancel)? {
             before.pieces.iter().for_each(|piece| tell(piece, true));
             return Ok(before);
@@ -92,7 +108,7 @@ pub fn split(
         }
     }
     let mut under_way: Option<(String, u64, Box<dyn ObjectWriter + '_>)> = None;
-    let run = CopyRun { plan, platform, source: source.clone(), cancel };
+    let run = CopyRun { plan, every, platform, source: source.clone(), cancel };
     copy_pieces(&run, &mut |part| match part {
         Part::Bytes(bytes) => {
             let (_, written, writer) = match &mut under_way {
@@ -120,6 +136,16 @@ pub fn split(
     Ok(list)
 }
 
+/// Slots a piece, where the plan does not divide its timeline: whole segments.
+fn every(plan: &Plan, asked: Option<MediaTime>) -> Option<u64> {
+    let timeline = &plan.timeline;
+    let length = asked.or_else(|| MediaTime::new(MINUTE, 1))?;
+    let slots = u64::try_from(timeline.rate.ceil(length)).unwrap_or(1);
+    let segment = u64::from(timeline.segment_slots.max(1));
+    (timeline.open_ended && plan.chunks.len() <= 1)
+        .then(|| slots.div_ceil(segment).max(1).saturating_mul(segment))
+}
+
 /// The list that is there: of the same plan and source, or of whatever is to be overwritten.
 fn found(
     wanted: &Pieces,
@@ -130,7 +156,7 @@ fn found(
     let Some(bytes) = sink.read(keys::PIECES, cancel)? else { return Ok(None) };
     let stored: Option<Pieces> = serde_json::from_slice(&bytes).ok();
     let same = |stored: &Pieces| {
-        let identity = |list: &Pieces| (list.version, list.plan.clone(), list.source.clone());
+        let identity = |list: &Pieces| (list.version, list.plan.clone(), list.source.clone(), list.every);
         identity(stored) == identity(wanted)
     };
     match stored {

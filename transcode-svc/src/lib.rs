@@ -1,9 +1,17 @@
 //! The service around `transcode-core`: configuration, stores, the child process, the engine, the command line.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "redis")]
+pub mod broker;
 pub mod child;
 pub mod cli;
 pub mod config;
+pub mod database;
+pub mod dispatch;
 pub mod engine;
+pub mod job;
+pub mod ledger;
 pub mod machine;
+pub mod queue;
 pub mod store;
+pub mod time;

@@ -41,6 +41,8 @@ const WAITING: u64 = 128 << 20;
 /// What is to be copied.
 pub(crate) struct CopyRun<'a> {
     pub(crate) plan: &'a Plan,
+    /// So many slots a piece; absent where the plan's chunks say where pieces begin.
+    pub(crate) every: Option<u64>,
     pub(crate) platform: &'a Platform,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) cancel: &'a Cancel,
@@ -90,8 +92,9 @@ pub(crate) fn copy_pieces(
     super::init()?;
     fits(run.plan)?;
     let reader = Reader::start(run)?;
-    let due = run.plan.chunks.iter().skip(1).map(|chunk| run.plan.timeline.slots_of(chunk.first).start);
-    let mut cutter = Cutter { run, due: due.collect(), piece: None, end: MediaTime::ZERO };
+    let chunks = run.plan.chunks.iter().skip(1).map(|chunk| run.plan.timeline.slots_of(chunk.first).start);
+    let due = run.every.map_or_else(|| chunks.collect(), |every| VecDeque::from([every]));
+    let mut cutter = Cutter { run, due, piece: None, end: MediaTime::ZERO };
     let first = reader.first()?;
     while let Some(next) = reader.next()? {
         cutter.take(next, first, give)?;
@@ -176,7 +179,10 @@ impl<'a> Cutter<'a> {
             return false;
         }
         while self.due.front().is_some_and(is_due) {
-            self.due.pop_front();
+            let due = self.due.pop_front();
+            if let (Some(due), Some(every)) = (due, self.run.every) {
+                self.due.push_back(due.saturating_add(every.max(1)));
+            }
         }
         true
     }

@@ -199,6 +199,19 @@ Ctrl-C ends it, with exit code 0. Without hls.js the browser's own HLS is used: 
     ))]
     Play(Play),
 
+    /// Print the JSON Schema of a document that programs write
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode schema job > job.schema.json
+
+",
+        exit_codes!()
+    ))]
+    Schema {
+        /// Which document
+        document: Document,
+    },
+
     /// Print completions for a shell
     #[command(after_long_help = concat!(
         "Examples:
@@ -215,6 +228,13 @@ Ctrl-C ends it, with exit code 0. Without hls.js the browser's own HLS is used: 
     /// The graph's own process; started by the others
     #[command(hide = true)]
     Child,
+}
+
+/// A document whose schema is published.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Document {
+    /// A job, as queues and the HTTP API take it
+    Job,
 }
 
 /// Which video, and how it is read.

@@ -21,7 +21,7 @@ use crate::child::{self, Settings};
 use crate::config::Config;
 use crate::machine::{Devices, Keeper};
 use crate::store::Stores;
-use args::{Args, Command, Input};
+use args::{Args, Command, Document, Input};
 use clap::{CommandFactory, Parser};
 use std::cell::OnceCell;
 use std::io::Write;
@@ -98,6 +98,10 @@ impl Context {
             }
             Command::Doctor(doctor) => doctor::doctor(self, doctor),
             Command::Play(play) => play::play(play, &self.cancel),
+            Command::Schema { document: Document::Job } => {
+                output::to_stdout(&format!("{:#}\n", crate::job::job_schema()));
+                Ok(())
+            }
             Command::Completions { shell } => {
                 let mut text = Vec::new();
                 clap_complete::generate(*shell, &mut Args::command(), "transcode", &mut text);

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use transcode_core::event::{Fallback, SegmentFacts};
 use transcode_core::plan::{Chunk, Plan, keys};
+use transcode_core::platform::Platform;
 use transcode_core::run::{JobReport, Opened, Publisher};
 use transcode_core::sink::Sink;
 use transcode_core::spec::JobSpec;
@@ -56,7 +57,7 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
             let free_end = plan.timeline.open_ended || plan.allow_truncated;
             let segments = missing.iter().map(|run| run.segments().len()).sum();
             let most = if free_end { 1 } else { segments };
-            let (jobs, why) = jobs(&plan, most, run.jobs, Machine::here());
+            let (jobs, why) = jobs(&plan, most, run.jobs, machine_with(looked.platforms.first()));
             let runs = divided(missing, jobs);
             output.planned(&Start { destination: &destination, plan: &plan, missing: &runs, jobs });
             publisher.warnings().iter().chain(&why).for_each(|text| output.warning(text));
@@ -102,6 +103,12 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
         play: play_command(&run.output),
     });
     Ok(())
+}
+
+/// This machine, with the bound of encoders that its platform has.
+fn machine_with(platform: Option<&Platform>) -> Machine {
+    let sessions = platform.and_then(|platform| platform.encode.sessions).map(u64::from);
+    Machine { sessions, ..Machine::here() }
 }
 
 /// Take the destination. What it holds may have been planned by another platform, or before this

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use transcode_core::Error;
 use transcode_core::plan::{Plan, keys};
 use transcode_core::spec::Clip;
-use transcode_core::split::{Piece, Pieces};
+use transcode_core::split::{Options, Piece, Pieces};
 
 /// Copy each chunk's part of the source.
 pub(super) fn split(context: &Context, split: &Split) -> Result<(), Error> {
@@ -54,7 +54,7 @@ pub(super) fn split(context: &Context, split: &Split) -> Result<(), Error> {
         platform,
         &looked.source,
         &*sink,
-        split.overwrite,
+        Options { overwrite: split.overwrite, every: asked.choice.chunk },
         &tell,
         &context.cancel,
     )?;

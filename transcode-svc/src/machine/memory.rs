@@ -25,6 +25,9 @@ const VERSION: u32 = 1;
 
 const FILE: &str = "platforms.json";
 
+/// Encoders at once of which no more are tried.
+pub(super) const MOST_SESSIONS: u32 = 8;
+
 /// Under what circumstances something was found out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Key {
@@ -125,9 +128,14 @@ impl Memory {
         self.verdicts.get(&platform.name).filter(|verdict| verdict.file == digest(platform))
     }
 
-    /// The platform, with what a start costs here in place of what its file says.
+    /// The platform, with what a start costs here and how many encoders run at once, where trials have found
+    /// that out, in place of what its file says.
     pub fn measured(&self, mut platform: Platform) -> Platform {
-        let start = self.verdict(&platform).and_then(|verdict| verdict.start_ms);
+        let Some(verdict) = self.verdict(&platform) else { return platform };
+        // All that were tried is no bound.
+        let sessions = verdict.sessions.filter(|worked| *worked < MOST_SESSIONS);
+        platform.encode.sessions = sessions.or(platform.encode.sessions);
+        let start = verdict.start_ms;
         let start = start.and_then(|ms| MediaTime::new(i64::try_from(ms).ok()?, 1_000));
         if let Some(start) = start.filter(|start| *start > MediaTime::ZERO) {
             platform.chunk.start = start;
@@ -269,6 +277,27 @@ mod tests {
         assert!(memory.verdict(&software()).is_some() && memory.verdict(&changed).is_none());
         assert_eq!(memory.measured(software()).chunk.start, "1.25s".parse().expect("a time"));
         assert_eq!(memory.measured(changed.clone()), changed);
+    }
+
+    #[test]
+    fn a_bound_of_encoders_that_trials_have_met_is_the_platforms() {
+        let bound = |worked: Option<u32>, told: Option<u32>| {
+            let mut platform = software();
+            platform.encode.sessions = told;
+            let mut memory = Memory::default();
+            let found = Verdict { file: digest(&platform), sessions: worked, ..verdict(None) };
+            memory.verdicts.insert("software".into(), found);
+            memory.measured(platform).encode.sessions
+        };
+        assert_eq!(
+            [bound(None, None), bound(Some(2), None), bound(Some(4), Some(8))],
+            [None, Some(2), Some(4)]
+        );
+        assert_eq!(
+            [bound(Some(8), None), bound(Some(8), Some(12))],
+            [None, Some(12)],
+            "as many as were tried"
+        );
     }
 
     #[test]

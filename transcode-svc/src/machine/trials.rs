@@ -5,7 +5,7 @@
 //! takes that child with it. What came out is judged in this process, with software decoders. Wall time
 //! is measured for the figures; media times are seconds.
 
-use super::memory::{Pair, Verdict, digest};
+use super::memory::{MOST_SESSIONS, Pair, Verdict, digest};
 use crate::child::{Session, Settings};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const STALL: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Encode sessions that are tried at once.
-const SESSIONS: [u32; 3] = [2, 4, 8];
+const SESSIONS: [u32; 3] = [2, 4, MOST_SESSIONS];
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]

@@ -1,4 +1,7 @@
-//! What is seen does not depend on how a job was divided: each picture is held against the source's.
+//! What is seen at a joint is as good as in one run: each picture is held against the source's.
+//!
+//! The clip is equally hard throughout. What ABR gives to which part of an uneven one differs from partition
+//! to partition, and is measured by `benches/chunks --quality`.
 
 use super::RUNG;
 use super::clips::{SIZE, bytes_of, recipe};

@@ -5,7 +5,7 @@ use super::made::{Job, PROFILE, software};
 use std::path::{Path, PathBuf};
 use transcode_core::plan::{Plan, keys};
 use transcode_core::sink::DirSink;
-use transcode_core::split::{Piece, Pieces, split};
+use transcode_core::split::{Options, Piece, Pieces, split};
 use transcode_core::{Cancel, Error};
 
 /// Split it as its plan has it, in chunks of three segments.
@@ -17,7 +17,7 @@ fn pieces(job: &mut Job, dir: &Path) -> Result<Pieces, Error> {
         assert!(!found);
         *told.lock().unwrap() += 1;
     };
-    let made = split(&job.plan, &software(), &job.source, &sink, false, &tell, &Cancel::new())?;
+    let made = split(&job.plan, &software(), &job.source, &sink, Options::default(), &tell, &Cancel::new())?;
     assert_eq!(told.into_inner().unwrap(), made.pieces.len());
     Ok(made)
 }
@@ -142,7 +142,8 @@ fn pieces_that_are_there_are_left_and_those_of_another_plan_refused() {
     let again = |plan: &Plan, overwrite: bool| {
         let found = std::sync::Mutex::new(0);
         let tell = |_: &Piece, was_there: bool| *found.lock().unwrap() += usize::from(was_there);
-        let list = split(plan, &software(), &job.source, &sink, overwrite, &tell, &Cancel::new());
+        let options = Options { overwrite, every: None };
+        let list = split(plan, &software(), &job.source, &sink, options, &tell, &Cancel::new());
         (list, found.into_inner().unwrap())
     };
     let (list, found) = again(&job.plan, false);

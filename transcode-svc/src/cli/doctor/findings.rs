@@ -135,7 +135,7 @@ impl MachineFindings {
         let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cores = cpus.lines().filter(|line| line.starts_with("processor")).count() as u64;
-        let Machine { cores: allowed, memory: free } = Machine::here();
+        let Machine { cores: allowed, memory: free, .. } = Machine::here();
         let state = keeper.dir().map(Path::to_path_buf);
         Self {
             devices: devices.clone(),

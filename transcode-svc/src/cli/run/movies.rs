@@ -5,10 +5,10 @@
 //! ended the job, beside the job (`remade/RUNG`), packaged from there, and removed. The playlists keep
 //! the segments that they name, and their discontinuity.
 
-use super::{Context, Making, Output, jobs};
+use super::{Context, Making, Output, jobs, machine_with};
 use crate::child::{Session, Settings};
 use crate::cli::output::{End, Packaging, Snapshot, Start};
-use crate::engine::{Local, Machine, divided};
+use crate::engine::{Local, divided};
 use std::sync::Arc;
 use transcode_core::event::SegmentFacts;
 use transcode_core::package::{FinishedJob, Format, Packaged, Request};
@@ -144,7 +144,7 @@ impl Movies<'_> {
         } else {
             missing.iter().map(|run| run.segments().len()).sum()
         };
-        let (jobs, _) = jobs(plan, most, self.jobs, Machine::here());
+        let (jobs, _) = jobs(plan, most, self.jobs, machine_with(Some(platform)));
         let graphs = cancel.child();
         let session = Session::start(self.child, self.source.clone(), &graphs)?;
         let engine = Local {
