@@ -152,7 +152,8 @@ fn put_in(
                     // Whether a pad has the format; in which memory says `leaving`.
                     let has = |caps: &gst::CapsRef| {
                         let mut given = given.clone();
-                        given.make_mut().set_features_simple(None);
+                        let size = given.size();
+                        (0..size).for_each(|at| given.make_mut().set_features(at, None));
                         given.can_intersect(caps)
                     };
                     let caps = of(wanted);
