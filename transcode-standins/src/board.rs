@@ -37,6 +37,10 @@ pub enum Board {
     NvidiaNoNvrtc,
     /// Intel or AMD with VA-API.
     Va,
+    /// Intel with VA-API and oneVPL.
+    Qsv,
+    /// A Mac.
+    VideoToolbox,
 }
 
 impl JetPack {
@@ -50,7 +54,7 @@ impl JetPack {
 
 impl Board {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::JetsonOrinNano(JetPack::Five),
         Self::JetsonOrinNano(JetPack::Six),
         Self::JetsonNvenc(JetPack::Five),
@@ -60,6 +64,8 @@ impl Board {
         Self::NvidiaDataCentre,
         Self::NvidiaNoNvrtc,
         Self::Va,
+        Self::Qsv,
+        Self::VideoToolbox,
     ];
 
     /// The names of the elements that this board has.
@@ -79,12 +85,18 @@ impl Board {
                     .map(|name| (name, NV))
                     .to_vec()
             }
-            Self::Va => {
+            Self::VideoToolbox => {
+                ["vtdec_hw", "vtenc_h264_hw"].map(|name| (name, "applemedia-1.22.0")).to_vec()
+            }
+            Self::Va | Self::Qsv => {
                 ["vah264dec", "vah265dec", "vavp9dec", "vaav1dec", "vampeg2dec", "vapostproc", "vah264enc"]
                     .map(|name| (name, VA))
                     .to_vec()
             }
         };
+        if self == Self::Qsv {
+            keys.push(("qsvh264enc", "qsv-1.22.0"));
+        }
         if let Self::JetsonNvenc(jetpack) = self {
             keys.push(("nvv4l2h264enc", jetpack.table()));
         }
@@ -115,6 +127,8 @@ impl fmt::Display for Board {
             Self::NvidiaDataCentre => f.write_str("nvidia-data-centre"),
             Self::NvidiaNoNvrtc => f.write_str("nvidia-no-nvrtc"),
             Self::Va => f.write_str("va"),
+            Self::Qsv => f.write_str("qsv"),
+            Self::VideoToolbox => f.write_str("video-toolbox"),
         }
     }
 }

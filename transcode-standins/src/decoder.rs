@@ -76,6 +76,7 @@ pub(crate) fn build(bin: &gst::Bin, entry: &Entry, gate: &Arc<Gate>) -> Result<I
     show(bin, "src", &pad(&leaving, "src")?)?;
 
     let weak = bin.downgrade();
+    let given = src;
     let (convert_weak, format_weak) = (convert.downgrade(), format.downgrade());
     pad(&filter, "src")?.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |from, info| {
         let (Some(bin), Some(convert), Some(format)) =
@@ -85,7 +86,7 @@ pub(crate) fn build(bin: &gst::Bin, entry: &Entry, gate: &Arc<Gate>) -> Result<I
         };
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
             && !from.is_linked()
-            && let Err(err) = put_in(&bin, from, caps.caps(), &convert, &format)
+            && let Err(err) = put_in(&bin, from, caps.caps(), (&convert, &format), &given)
         {
             gst::element_error!(bin, gst::StreamError::CodecNotFound, ["{err}"]);
         }
@@ -129,8 +130,8 @@ fn put_in(
     bin: &gst::Bin,
     from: &gst::Pad,
     caps: &gst::CapsRef,
-    convert: &gst::Element,
-    format: &gst::Element,
+    (convert, format): (&gst::Element, &gst::Element),
+    given: &gst::Caps,
 ) -> Result<(), Error> {
     let failed = |err: glib::BoolError| Error::Gst(err.to_string());
     let stream = caps.structure(0).ok_or_else(|| Error::Gst("empty caps".into()))?;
@@ -138,7 +139,7 @@ fn put_in(
     let decoder = make(factory, "decoder")?;
     bin.add(&decoder).map_err(failed)?;
     decoder.link(convert).map_err(failed)?;
-    let (weak, filter) = (bin.downgrade(), format.downgrade());
+    let (weak, filter, given) = (bin.downgrade(), format.downgrade(), given.clone());
     pad(&decoder, "src")?.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         let (Some(bin), Some(filter)) = (weak.upgrade(), filter.upgrade()) else {
             return gst::PadProbeReturn::Ok;
@@ -147,8 +148,20 @@ fn put_in(
             let made = gst_video::VideoInfo::from_caps(caps.caps()).ok().map(|info| info.format());
             match made.and_then(hardware_format) {
                 Some(wanted) => {
-                    let caps = gst_video::VideoCapsBuilder::new().format(wanted).build();
-                    filter.set_property("caps", &caps);
+                    let of = |format| gst_video::VideoCapsBuilder::new().format(format).build();
+                    // Whether a pad has the format; in which memory says `leaving`.
+                    let has = |caps: &gst::CapsRef| {
+                        let mut given = given.clone();
+                        let size = given.size();
+                        (0..size).for_each(|at| given.make_mut().set_features(at, None));
+                        given.can_intersect(caps)
+                    };
+                    let caps = of(wanted);
+                    // A decoder without surfaces of more bits gives 8.
+                    filter.set_property(
+                        "caps",
+                        if has(&caps) { caps } else { of(gst_video::VideoFormat::Nv12) },
+                    );
                 }
                 None => {
                     gst::element_error!(

@@ -407,4 +407,7 @@ types! {
     vampeg2dec "TranscodeStandinVaMpeg2Dec" ("vampeg2dec", "va-1.22.0");
     vapostproc "TranscodeStandinVaPostProc" ("vapostproc", "va-1.22.0");
     vah264enc "TranscodeStandinVaH264Enc" ("vah264enc", "va-1.22.0");
+    qsvh264enc "TranscodeStandinQsvH264Enc" ("qsvh264enc", "qsv-1.22.0");
+    vtdec_hw "TranscodeStandinVtDecHw" ("vtdec_hw", "applemedia-1.22.0");
+    vtenc_h264_hw "TranscodeStandinVtEncH264Hw" ("vtenc_h264_hw", "applemedia-1.22.0");
 }

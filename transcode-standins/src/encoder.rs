@@ -194,7 +194,7 @@ fn l4t_settings(encoder: &gst::Element, settings: &Settings) -> Run {
     }
 }
 
-/// nvh264enc, nvcudah264enc and vah264enc: kbit/s; every key picture is an IDR picture.
+/// All others: kbit/s; every key picture is an IDR picture.
 fn settings_in_kbit(encoder: &gst::Element, settings: &Settings) -> Run {
     common(encoder);
     let bitrate = match settings.number("bitrate") {
@@ -244,7 +244,10 @@ fn settings_in_kbit(encoder: &gst::Element, settings: &Settings) -> Run {
         }
     }
     let endless = u32::try_from(i32::MAX).unwrap_or(u32::MAX);
-    let asked = settings.number("gop-size").or_else(|| settings.number("key-int-max")).unwrap_or(0);
+    let asked = ["gop-size", "key-int-max", "max-keyframe-interval"]
+        .iter()
+        .find_map(|name| settings.number(name))
+        .unwrap_or(0);
     let gop = match asked {
         _ if settings.faults.contains(&Fault::IgnoreGop) => endless,
         // gop-size -1 is endless; key-int-max 0 the encoder's choice.

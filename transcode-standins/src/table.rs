@@ -160,11 +160,13 @@ struct EnumValue {
     nick: String,
 }
 
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 7] = [
+    ("applemedia-1.22.0", include_str!("../tables/applemedia-1.22.0.toml")),
     ("l4t-r35", include_str!("../tables/l4t-r35.toml")),
     ("l4t-r36", include_str!("../tables/l4t-r36.toml")),
     ("nvcodec-1.22.0", include_str!("../tables/nvcodec-1.22.0.toml")),
     ("nvcodec-1.24", include_str!("../tables/nvcodec-1.24.toml")),
+    ("qsv-1.22.0", include_str!("../tables/qsv-1.22.0.toml")),
     ("va-1.22.0", include_str!("../tables/va-1.22.0.toml")),
 ];
 

@@ -405,7 +405,10 @@ fn every_row_says_where_it_was_read() {
     for line in &lines {
         let (_, cite) = line.split_once(": ").expect("a row has a citation");
         assert!(!cite.trim().is_empty(), "{line}");
-        if line.starts_with("nvcodec-1.22.0") || line.starts_with("va-1.22.0") {
+        if line.starts_with("qsv-1.22.0")
+            || line.starts_with("nvcodec-1.22.0")
+            || line.starts_with("va-1.22.0")
+        {
             assert!(cite.contains("sys/") || cite.contains("gst-libs/"), "{line}");
         }
     }

@@ -16,7 +16,7 @@ use std::process::Command;
 const PLATFORM: &str = "TRANSCODE_TEST_PLATFORM";
 
 /// Each platform with stand-ins, and the boards that it is for.
-const BOARDS: [(&str, &str); 8] = [
+const BOARDS: [(&str, &str); 10] = [
     ("jetson", "jetson-orin-nano:5"),
     ("jetson", "jetson-orin-nano:6"),
     ("jetson-nvenc", "jetson-nvenc:5"),
@@ -25,6 +25,8 @@ const BOARDS: [(&str, &str); 8] = [
     ("nvidia", "nvidia-no-nvrtc"),
     ("nvidia-decode", "nvidia-data-centre"),
     ("va", "va"),
+    ("qsv", "qsv"),
+    ("videotoolbox", "video-toolbox"),
 ];
 
 /// Run an ignored test of this binary on a board, with faults; what it says where it fails.
