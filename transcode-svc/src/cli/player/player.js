@@ -5,6 +5,7 @@
 
 const RELOAD = 1500; // ms between looks at a playlist that still grows; segments last seconds
 const RETRY = 700; // ms between looks for a master that is not there yet
+const REPORT_LOOKS = 20; // looks at an ended job for the report, its last object
 const CELLS = 400; // cells of the segment strip at most; more would be thinner than a pixel
 
 const $ = (id) => document.getElementById(id);
@@ -105,9 +106,10 @@ async function waitForMaster() {
   }
 }
 
-// Looks at one media playlist until it ends: all rungs share one timeline.
+// Looks at one media playlist until it ends: all rungs share one timeline. The report is a job's last
+// object, written after the playlists have ended; a ladder from elsewhere has none.
 async function follow() {
-  for (;;) {
+  for (let patience = REPORT_LOOKS; patience > 0;) {
     const text = await get(job.levels.at(-1).uri, "text");
     if (text) {
       const { segments, ended } = readMedia(text);
@@ -116,7 +118,8 @@ async function follow() {
     }
     await learn();
     reviveNative();
-    if (job.phase === "finished") return;
+    if (job.report) return;
+    if (job.phase === "finished") patience -= 1;
     await sleep(RELOAD);
   }
 }
