@@ -3,9 +3,8 @@
 //! says what happened.
 
 use crate::support::{
-    Finished, Running, finish, is_finished, made, media_playlist, playlists, run, transcode,
+    Finished, Running, discontinuities, finish, is_finished, made, playlists, report, run, transcode,
 };
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,26 +71,16 @@ fn make_with(more: &[&str], board: Board, faults: &str, platform: &str) -> Job {
 }
 
 impl Job {
-    fn events(&self, event: &str) -> Vec<Value> {
-        let lines = self.finished.stdout.lines();
-        let objects = lines.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        objects.filter(|object| object["event"] == event).collect()
-    }
-
-    fn report(&self) -> Value {
-        serde_json::from_slice(&std::fs::read(self.out.join("report.json")).unwrap()).unwrap()
-    }
-
     /// It ended well, whole and right, by one fallback of which the report says `cause`; gives the
     /// segment at which the other platform began.
     #[track_caller]
     fn was_saved(&self, from: &str, cause: &str) -> usize {
         assert_eq!(self.finished.code(), Some(0), "{from}, {cause}: {:#?}", self.finished);
         is_finished(&self.out, SEGMENTS);
-        let told = self.events("fallback");
+        let told = self.finished.events("fallback");
         let [fallback] = &told[..] else { panic!("{cause}: {told:#?} {:#?}", self.finished) };
         assert_eq!(fallback["from"], from);
-        let report = self.report();
+        let report = report(&self.out);
         let [kept] = &report["fallbacks"].as_array().expect("fallbacks")[..] else { panic!("{report:#}") };
         assert_eq!((&kept["why"], &kept["segment"]), (&fallback["why"], &fallback["segment"]));
         assert!(kept["why"].as_str().unwrap().contains(cause), "`{cause}` is missing: {kept}");
@@ -104,7 +93,7 @@ impl Job {
         // Told as they are stored; of one that was stored right before the end, what adopts it may be all
         // that is told.
         let (mut stored, mut made): (BTreeMap<String, usize>, usize) = (BTreeMap::new(), 0);
-        for segment in self.events("segment") {
+        for segment in self.finished.events("segment") {
             let first = usize::from(segment["adopted"] != true);
             *stored.entry(segment["key"].as_str().unwrap().to_owned()).or_default() += first;
             made += 1;
@@ -138,11 +127,7 @@ impl Job {
     /// Each rendition has a break where the other encoder takes over, and all the same ones.
     #[track_caller]
     fn breaks_at(&self, segment: usize) {
-        let breaks = |playlist: &PathBuf| {
-            let media = media_playlist(playlist).segments;
-            (0..media.len()).filter(|at| media[*at].discontinuity).collect::<Vec<_>>()
-        };
-        let all: Vec<Vec<usize>> = playlists(&self.out).iter().map(breaks).collect();
+        let all: Vec<Vec<usize>> = playlists(&self.out).iter().map(|path| discontinuities(path)).collect();
         assert!(all.iter().all(|breaks| *breaks == all[0]), "{all:?}");
         let near = |at: &usize| (segment..=segment + 1).contains(at);
         assert!(all[0].iter().all(near) && all[0].is_empty() == (segment == 0), "{segment}: {all:?}");
@@ -233,7 +218,7 @@ fn what_a_card_cannot_decode_is_planned_onto_the_next_decoder_and_said() {
     is_finished(&out, SEGMENTS);
     let plan = std::fs::read_to_string(out.join("plan.json")).unwrap();
     let job = Job { dir, out, finished };
-    assert!(job.events("fallback").is_empty());
+    assert!(job.finished.events("fallback").is_empty());
     job.shows_the_input();
     let words = ["avdec_h264", "nvh264dec", "4:2:2"];
     assert!(words.iter().all(|word| plan.contains(word)), "{plan}");
@@ -251,12 +236,12 @@ fn auto_passes_over_a_board_whose_encoder_does_not_open() {
     let job = make(Board::Va, "vah264enc:die-at-ready", "auto");
     assert_eq!(job.finished.code(), Some(0), "{:#?}", job.finished);
     is_finished(&job.out, SEGMENTS);
-    let told = job.events("fallback");
+    let told = job.finished.events("fallback");
     let [fallback] = &told[..] else { panic!("{told:#?}") };
     assert!(fallback["segment"].is_null(), "it was never begun with: {fallback}");
     let why = fallback["why"].as_str().unwrap();
     assert!(why.contains("its trial failed") && why.contains("the device does not open"), "{why}");
-    assert_eq!(job.report()["fallbacks"].as_array().map(Vec::len), Some(1));
+    assert_eq!(report(&job.out)["fallbacks"].as_array().map(Vec::len), Some(1));
     let kept = std::fs::read_to_string(job.dir.path().join("state/platforms.json")).unwrap();
     assert!(kept.contains("the device does not open"), "{kept}");
 }

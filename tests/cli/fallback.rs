@@ -1,8 +1,8 @@
 //! A platform that fails in mid-job costs a segment, not the job; and which platforms are used at all.
 
 use crate::support::{
-    Finished, LONG, QUICK, Running, children, clip, finish, is_finished, is_not_finished, long_job, made,
-    playlists, run, segments, send, small, transcode, until, until_playable,
+    LONG, QUICK, Running, children, clip, discontinuities, finish, is_finished, is_not_finished, long_job,
+    made, playlists, report, run, segments, send, small, transcode, until, until_playable,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -43,15 +43,6 @@ fn job(output: &Path, more: &[&str]) -> std::process::Command {
     transcode(all)
 }
 
-fn events(finished: &Finished, event: &str) -> Vec<Value> {
-    let lines = finished.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    lines.filter(|object| object["event"] == event).collect()
-}
-
-fn report(output: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(output.join("report.json")).unwrap()).unwrap()
-}
-
 /// Segments that were encoded although they were there, by rung.
 fn made_twice(report: &Value) -> BTreeMap<String, usize> {
     let rungs = report["rungs"].as_array().unwrap().iter();
@@ -62,12 +53,6 @@ fn made_twice(report: &Value) -> BTreeMap<String, usize> {
             (rung["rung"].as_str().unwrap().to_owned(), twice)
         })
         .collect()
-}
-
-/// The numbers of the segments that begin with another encoder's parameter sets.
-fn discontinuities(playlist: &Path) -> Vec<usize> {
-    let media = crate::support::media_playlist(playlist);
-    (0..media.segments.len()).filter(|at| media.segments[*at].discontinuity).collect()
 }
 
 #[test]
@@ -83,7 +68,7 @@ fn a_crash_in_mid_job_is_gone_on_with_by_the_next_platform() {
     send(running.graph(), "KILL");
     let finished = running.finish().succeeded();
     is_finished(&out, LONG);
-    let told = events(&finished, "fallback");
+    let told = finished.events("fallback");
     let [fallback] = &told[..] else { panic!("{told:?}") };
     assert_eq!((fallback["from"].as_str(), fallback["to"].as_str()), (Some("other"), Some("software")));
     assert!(fallback["why"].as_str().unwrap().contains("SIGKILL"), "{fallback}");
@@ -122,9 +107,9 @@ fn a_rung_that_is_also_wanted_as_mp4_is_made_again_as_a_whole() {
     send(running.graph(), "KILL");
     let finished = running.finish().succeeded();
     is_finished(&out, LONG);
-    assert_eq!(events(&finished, "fallback").len(), 1);
+    assert_eq!(finished.events("fallback").len(), 1);
     assert!(!discontinuities(&out.join("low/playlist.m3u8")).is_empty(), "the ladder stays as it is");
-    let packaged = events(&finished, "packaged");
+    let packaged = finished.events("packaged");
     let [movie] = &packaged[..] else { panic!("{packaged:?}") };
     assert_eq!((movie["rung"].as_str(), movie["format"].as_str()), (Some("low"), Some("progressive")));
     // Every picture of the timeline is in it, of one encoder, which is the one that ended the job.
@@ -138,7 +123,7 @@ fn a_rung_that_is_also_wanted_as_mp4_is_made_again_as_a_whole() {
         .output()
         .unwrap();
     assert!(decoded.status.success() && decoded.stderr.is_empty(), "{decoded:?}");
-    let said = events(&finished, "warning");
+    let said = finished.events("warning");
     assert!(
         said.iter().any(|warning| warning["text"]
             .as_str()
@@ -149,7 +134,7 @@ fn a_rung_that_is_also_wanted_as_mp4_is_made_again_as_a_whole() {
     assert!(!out.join("remade").exists(), "nothing else is left behind");
     // The same command again makes nothing.
     let again = finish(job(&out, &asked)).succeeded();
-    assert!(events(&again, "packaged").is_empty() && events(&again, "segment").is_empty(), "{again:#?}");
+    assert!(again.events("packaged").is_empty() && again.events("segment").is_empty(), "{again:#?}");
 }
 
 #[test]
@@ -190,7 +175,7 @@ fn a_platform_that_cannot_run_here_is_a_failure_by_its_name_alone_and_passed_ove
     let options = [&QUICK[..], &["--platform", &list, "--json"]].concat();
     let finished = finish(run(&small(), &out, &options)).succeeded();
     is_finished(&out, 4);
-    let told = events(&finished, "fallback");
+    let told = finished.events("fallback");
     let [fallback] = &told[..] else { panic!("{told:?}") };
     assert_eq!(fallback["from"], "absent");
     assert!(fallback["why"].as_str().unwrap().contains("nosuchenc"), "{fallback}");
@@ -217,7 +202,7 @@ fn what_the_input_is_to_blame_for_does_not_fall_back() {
     let list = format!("{},software", other_encoder(dir.path()));
     let options = [&QUICK[..], &["--platform", &list, "--json"]].concat();
     let finished = finish(run(cut.to_str().unwrap(), &out, &options));
-    assert_eq!(events(&finished, "fallback"), Vec::<Value>::new(), "{finished:#?}");
+    assert_eq!(finished.events("fallback"), Vec::<Value>::new(), "{finished:#?}");
     finished.failed(3, &["cut.mp4"]);
 }
 

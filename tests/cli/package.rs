@@ -1,8 +1,8 @@
 //! `transcode package`: where files go, what is said, what is refused.
 
 use crate::support::{
-    Finished, QUICK, Running, built, files, finish, is_finished, long_job, run, segments, small, transcode,
-    until, until_playable,
+    Finished, QUICK, Running, built, files, finish, frames, is_finished, long_job, run, segments, small,
+    transcode, until, until_playable,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -31,19 +31,6 @@ fn copy(dir: &Path) -> String {
 
 fn package(args: &[&str]) -> Finished {
     finish(transcode([&["package"], args].concat()))
-}
-
-/// What ffprobe counts of a stream's decoded frames; its complaints are failures.
-fn frames(path: &Path, stream: &str) -> u64 {
-    let counted = Command::new("ffprobe")
-        .args(["-v", "error", "-count_frames", "-select_streams", stream])
-        .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
-        .arg(path)
-        .output()
-        .expect("ffprobe is installed: run scripts/setup test");
-    assert!(counted.status.success() && counted.stderr.is_empty(), "{counted:?}");
-    let text = String::from_utf8(counted.stdout).unwrap();
-    text.lines().next().unwrap().trim_matches(',').parse().unwrap_or_else(|_| panic!("{path:?}: {text}"))
 }
 
 /// `run --mp4` is the same file as `package` makes, in one command; again it is found.

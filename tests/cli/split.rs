@@ -1,6 +1,6 @@
 //! `transcode split`: pieces in a directory, each a source, together the whole; what is refused.
 
-use crate::support::{Finished, QUICK, files, finish, made, renditions, run, segments, transcode};
+use crate::support::{Finished, QUICK, files, finish, frames, made, renditions, run, segments, transcode};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -21,19 +21,6 @@ fn split(input: &str, output: &Path, options: &[&str]) -> Finished {
     finish(command)
 }
 
-/// Pictures that ffprobe decodes.
-fn pictures(path: &Path) -> u64 {
-    let counted = Command::new("ffprobe")
-        .args(["-v", "error", "-count_frames", "-select_streams", "v", "-of", "csv=p=0"])
-        .args(["-show_entries", "stream=nb_read_frames"])
-        .arg(path)
-        .output()
-        .expect("ffprobe is installed: run scripts/setup test");
-    assert!(counted.status.success() && counted.stderr.is_empty(), "{counted:?}");
-    let text = String::from_utf8(counted.stdout).unwrap();
-    text.lines().next().unwrap().trim_matches(',').parse().unwrap_or_else(|_| panic!("{path:?}: {text}"))
-}
-
 #[test]
 fn pieces_are_listed_and_each_makes_its_part_of_the_ladder() {
     let dir = tempfile::tempdir().unwrap();
@@ -50,13 +37,18 @@ fn pieces_are_listed_and_each_makes_its_part_of_the_ladder() {
     for (at, (path, said)) in made.iter().zip(pieces).enumerate() {
         let wanted = if at < 3 { 50 } else { 25 };
         assert_eq!((&said["event"], &said["found"]), (&"piece".into(), &false.into()), "{said}");
-        assert_eq!((pictures(path), said["pictures"].as_u64()), (wanted, Some(wanted)), "{said}");
+        assert_eq!((frames(path, "v"), said["pictures"].as_u64()), (wanted, Some(wanted)), "{said}");
         assert_eq!(path, &out.join(said["key"].as_str().unwrap()));
         // Usable alone.
         let ladder = dir.path().join(format!("ladder-{at}"));
         finish(run(path.to_str().unwrap(), &ladder, &QUICK)).succeeded();
         let named = segments(&renditions(&ladder)[0]);
-        assert_eq!(named.iter().map(|segment| pictures(segment)).sum::<u64>(), wanted, "{}", path.display());
+        assert_eq!(
+            named.iter().map(|segment| frames(segment, "v")).sum::<u64>(),
+            wanted,
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -82,7 +74,7 @@ fn a_recording_is_divided_by_the_length_that_was_asked_for() {
     let stream = made(dir.path(), "clip.ts", &["-i", &clip, "-c", "copy"]);
     split(&stream, &out, &[]).succeeded();
     let made = files(&out).into_iter().filter(|path| path.extension().unwrap() == "mkv");
-    assert_eq!(made.map(|path| pictures(&path)).collect::<Vec<_>>(), [50, 50, 50, 25]);
+    assert_eq!(made.map(|path| frames(&path, "v")).collect::<Vec<_>>(), [50, 50, 50, 25]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Running the binary, finding its processes, making odd inputs, reading playlists.
 
+use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,13 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// The objects of that event among the JSON lines of stdout.
+    #[track_caller]
+    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
+        let lines = self.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.filter(|object| object["event"] == event).collect()
+    }
+
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
@@ -361,4 +369,31 @@ pub(crate) fn until_playable(running: &Running, playlist: &Path, count: usize) {
         let media = m3u8_rs::parse_media_playlist_res(&bytes).ok()?;
         (media.segments.len() >= count).then_some(())
     });
+}
+
+/// What ffprobe counts of a stream's decoded frames; its complaints are failures.
+#[track_caller]
+pub(crate) fn frames(path: &Path, stream: &str) -> u64 {
+    let counted = Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-select_streams", stream])
+        .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .expect("ffprobe is installed: run scripts/setup test");
+    assert!(counted.status.success() && counted.stderr.is_empty(), "{counted:?}");
+    let text = String::from_utf8(counted.stdout).unwrap();
+    text.lines().next().unwrap().trim_matches(',').parse().unwrap_or_else(|_| panic!("{path:?}: {text}"))
+}
+
+/// A finished job's `report.json`.
+#[track_caller]
+pub(crate) fn report(output: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(output.join("report.json")).unwrap()).unwrap()
+}
+
+/// The numbers of the segments that begin with another encoder's parameter sets.
+#[track_caller]
+pub(crate) fn discontinuities(playlist: &Path) -> Vec<usize> {
+    let media = media_playlist(playlist);
+    (0..media.segments.len()).filter(|at| media.segments[*at].discontinuity).collect()
 }

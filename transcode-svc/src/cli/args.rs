@@ -130,7 +130,7 @@ Nothing here needs them: chunks read ranges of the one source. They are for thos
         after_long_help = concat!(
             "Examples:
   transcode split video.mp4 --output pieces
-  transcode split s3://bucket/video.mov --output s3://bucket/work/7 --chunk 1m
+  transcode split s3://bucket/video.mov --output s3://bucket/films/7 --chunk 1m
   transcode split video.mp4 --output pieces --json | jq .key
 
 ",

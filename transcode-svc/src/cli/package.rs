@@ -6,7 +6,6 @@
 use super::Context;
 use super::args::Package;
 use super::output::Packaging;
-use std::sync::Arc;
 use transcode_core::Error;
 use transcode_core::package::{FinishedJob, Format, Request};
 use transcode_core::sink::StreamSink;
@@ -62,7 +61,7 @@ pub(super) fn package(context: &Context, package: &Package) -> Result<(), Error>
     protect(&job, &requests)?;
     let files: Vec<_> = requests
         .iter()
-        .map(|request| (request.rung.clone(), request.format, location(&to, &request.key)))
+        .map(|request| (request.rung.clone(), request.format, location(&*to, &request.key)))
         .collect();
     output.planned(&from.location(), &files);
     for (request, (_, _, location)) in requests.iter().zip(&files) {
@@ -85,7 +84,8 @@ fn distinct(names: &[String]) -> Vec<String> {
     seen
 }
 
-fn location(to: &Arc<dyn StreamSink>, key: &str) -> String {
+/// An object of a destination, as a path or address.
+pub(super) fn location(to: &dyn StreamSink, key: &str) -> String {
     format!("{}/{key}", to.location().trim_end_matches('/'))
 }
 

@@ -53,12 +53,8 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
             (report, true)
         }
         Opened::Fresh(mut publisher) | Opened::Resume(mut publisher) => {
-            let missing = publisher.missing();
-            let free_end = plan.timeline.open_ended || plan.allow_truncated;
-            let segments = missing.iter().map(|run| run.segments().len()).sum();
-            let most = if free_end { 1 } else { segments };
-            let (jobs, why) = jobs(&plan, most, run.jobs, machine_with(looked.platforms.first()));
-            let runs = divided(missing, jobs);
+            let (runs, jobs, why) =
+                shared_out(&plan, publisher.missing(), run.jobs, looked.platforms.first());
             output.planned(&Start { destination: &destination, plan: &plan, missing: &runs, jobs });
             publisher.warnings().iter().chain(&why).for_each(|text| output.warning(text));
             for fallback in looked.fallbacks {
@@ -105,10 +101,20 @@ pub(super) fn run(context: &Context, run: &Run) -> Result<(), Error> {
     Ok(())
 }
 
-/// This machine, with the bound of encoders that its platform has.
-fn machine_with(platform: Option<&Platform>) -> Machine {
+/// What is missing, for so many graphs side by side as were asked for or this machine is good for, and why
+/// not as many as were asked for.
+fn shared_out(
+    plan: &Plan,
+    missing: &[Chunk],
+    asked: Option<u32>,
+    platform: Option<&Platform>,
+) -> (Vec<Chunk>, usize, Option<String>) {
+    let free_end = plan.timeline.open_ended || plan.allow_truncated;
+    let segments = missing.iter().map(|run| run.segments().len()).sum();
+    let most = if free_end { 1 } else { segments };
     let sessions = platform.and_then(|platform| platform.encode.sessions).map(u64::from);
-    Machine { sessions, ..Machine::here() }
+    let (jobs, why) = jobs(plan, most, asked, Machine { sessions, ..Machine::here() });
+    (divided(missing, jobs), jobs, why)
 }
 
 /// Take the destination. What it holds may have been planned by another platform, or before this

@@ -5,10 +5,11 @@
 //! ended the job, beside the job (`remade/RUNG`), packaged from there, and removed. The playlists keep
 //! the segments that they name, and their discontinuity.
 
-use super::{Context, Making, Output, jobs, machine_with};
+use super::{Context, Making, Output, shared_out};
 use crate::child::{Session, Settings};
 use crate::cli::output::{End, Packaging, Snapshot, Start};
-use crate::engine::{Local, divided};
+use crate::cli::package::location;
+use crate::engine::Local;
 use std::sync::Arc;
 use transcode_core::event::SegmentFacts;
 use transcode_core::package::{FinishedJob, Format, Packaged, Request};
@@ -67,7 +68,7 @@ impl Movies<'_> {
                 shown.packaged(&self.package(&job, &request, &*to, &shown)?);
             } else if to.size_of(&request.key, cancel)?.is_some() {
                 // It was complete before it had its name. What it was made of is gone.
-                log::info!("{}/{}: there before", to.location().trim_end_matches('/'), request.key);
+                log::info!("{}: there before", location(&*to, &request.key));
             } else {
                 shown.packaged(&self.again(&job, &request, &*to, &shown)?);
             }
@@ -82,7 +83,7 @@ impl Movies<'_> {
         to: &dyn StreamSink,
         shown: &Packaging,
     ) -> Result<Packaged, Error> {
-        let location = format!("{}/{}", to.location().trim_end_matches('/'), request.key);
+        let location = location(to, &request.key);
         // For programs, `progress` is that of the run.
         let json = self.json;
         let progress = |progress| {
@@ -138,13 +139,7 @@ impl Movies<'_> {
         // From the beginning: what a killed attempt has left may be another platform's.
         let opened = Publisher::open(plan.clone(), sink.clone(), true, cancel)?;
         let (Opened::Fresh(mut publisher) | Opened::Resume(mut publisher)) = opened else { return Ok(()) };
-        let missing = publisher.missing();
-        let most = if plan.timeline.open_ended || plan.allow_truncated {
-            1
-        } else {
-            missing.iter().map(|run| run.segments().len()).sum()
-        };
-        let (jobs, _) = jobs(plan, most, self.jobs, machine_with(Some(platform)));
+        let (runs, jobs, _) = shared_out(plan, publisher.missing(), self.jobs, Some(platform));
         let graphs = cancel.child();
         let session = Session::start(self.child, self.source.clone(), &graphs)?;
         let engine = Local {
@@ -157,7 +152,7 @@ impl Movies<'_> {
         };
         let unseen = Unseen(self.output);
         let making = Making { output: &unseen, graphs: &graphs, engine, jobs, on_fallback: &|_| {} };
-        making.make(session, &divided(missing, jobs), &mut publisher).map(drop)
+        making.make(session, &runs, &mut publisher).map(drop)
     }
 
     /// Remove what was made for the MP4 alone. Where that may not be, it is told and does no harm.
