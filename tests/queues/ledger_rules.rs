@@ -6,7 +6,7 @@ use transcode_svc::job::JobId;
 use transcode_svc::ledger::{
     FailureCause, Filter, Grant, Lease, Ledger, LedgerError, Next, State, WorkerCard,
 };
-use transcode_svc::time::Timestamp;
+use transcode_svc::time::{Clock as _, Timestamp};
 
 fn granted(ledger: &Ledger, id: &JobId, worker: &str) -> Lease {
     match ledger.grant(id, worker, seconds(60)).unwrap() {
