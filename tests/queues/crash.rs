@@ -16,7 +16,7 @@ use transcode_svc::dispatch::{Dispatch, DispatchError};
 use transcode_svc::job::{JobId, Priority, Rules};
 use transcode_svc::ledger::{
     Due, Filter, Ledger, LedgerError, Policy, Record, Records, RedisRecords, SqliteRecords, State, Stored,
-    Version,
+    Version, WorkerCard,
 };
 use transcode_svc::queue::{
     DeadLetter, Delivery, Depth, Hold, Lines, Queue, QueueError, RedisQueue, SqliteQueue,
@@ -269,6 +269,15 @@ impl Records for StagedRecords {
     }
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
         self.inner.due(what, now, limit)
+    }
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        self.inner.put_worker(card)
+    }
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        self.inner.remove_worker(name)
+    }
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        self.inner.workers()
     }
 }
 

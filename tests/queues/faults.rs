@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use transcode_svc::job::{Job, JobId};
 use transcode_svc::ledger::{
-    Due, Filter, Grant, Ledger, LedgerError, Policy, Record, Records, State, Stored, Version,
+    Due, Filter, Grant, Ledger, LedgerError, Policy, Record, Records, State, Stored, Version, WorkerCard,
 };
 use transcode_svc::time::Timestamp;
 
@@ -50,6 +50,15 @@ impl Records for Flaky {
     }
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
         self.call(|| self.inner.due(what, now, limit))
+    }
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        self.call(|| self.inner.put_worker(card))
+    }
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        self.call(|| self.inner.remove_worker(name))
+    }
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        self.call(|| self.inner.workers())
     }
 }
 

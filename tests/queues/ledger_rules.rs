@@ -3,7 +3,10 @@
 use crate::{Bench, KINDS, START, seconds};
 use transcode_core::ErrorKind;
 use transcode_svc::job::JobId;
-use transcode_svc::ledger::{FailureCause, Filter, Grant, Lease, Ledger, LedgerError, Next, State};
+use transcode_svc::ledger::{
+    FailureCause, Filter, Grant, Lease, Ledger, LedgerError, Next, State, WorkerCard,
+};
+use transcode_svc::time::{Clock as _, Timestamp};
 
 fn granted(ledger: &Ledger, id: &JobId, worker: &str) -> Lease {
     match ledger.grant(id, worker, seconds(60)).unwrap() {
@@ -262,5 +265,36 @@ fn of_eight_that_submit_at_once_one_makes_the_job() {
             assert_eq!(all.iter().filter(|submitted| submitted.fresh).count(), 1, "{kind:?}");
             assert!(all.iter().all(|submitted| submitted.record.id == all[0].record.id), "{kind:?}");
         }
+    }
+}
+
+#[test]
+fn workers_are_listed_until_they_go_or_are_silent_for_a_day() {
+    for kind in KINDS {
+        let bench = Bench::new(kind);
+        let ledger = bench.ledger();
+        let card = |name: &str, job: Option<&str>| WorkerCard {
+            name: name.to_owned(),
+            host: "clubhouse".to_owned(),
+            version: "1.0".to_owned(),
+            platform: "software".to_owned(),
+            started: bench.clock.now(),
+            seen: Timestamp::default(),
+            job: job.map(|job| job.parse().unwrap()),
+            since: bench.clock.now(),
+            stopping: false,
+        };
+        ledger.worker_seen(card("two", None)).unwrap();
+        ledger.worker_seen(card("one", None)).unwrap();
+        bench.clock.advance(seconds(5));
+        ledger.worker_seen(card("one", Some("j"))).unwrap();
+        let workers = bench.ledger().workers().unwrap();
+        let shown: Vec<_> =
+            workers.iter().map(|card| (card.name.as_str(), card.job.is_some(), card.seen)).collect();
+        assert_eq!(shown, [("one", true, START + seconds(5)), ("two", false, START)], "{kind:?}");
+        ledger.worker_gone("one").unwrap();
+        assert_eq!(ledger.workers().unwrap().len(), 1, "{kind:?}");
+        bench.clock.advance(seconds(25 * 3_600));
+        assert_eq!(ledger.workers().unwrap(), [], "{kind:?}");
     }
 }

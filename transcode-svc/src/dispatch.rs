@@ -5,7 +5,7 @@
 //! what it hands out is the worker's affair. Every step may be repeated.
 
 use crate::job::{self, Job, JobId, Message, Output, Rules};
-use crate::ledger::{Grant, Lease, Ledger, LedgerError, Next, Record, Renewed, State, Submitted};
+use crate::ledger::{Grant, Lease, Ledger, LedgerError, Next, Progress, Record, Renewed, State, Submitted};
 use crate::queue::{Delivery, Hold, Queue, QueueError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -204,7 +204,15 @@ impl Dispatch {
     /// # Errors
     /// [`LedgerError::Lost`]: stop at once. Anything else: the lease holds until its deadline.
     pub fn renew(&self, work: &mut Work, percent: u8) -> Result<Renewed, DispatchError> {
-        let renewed = self.ledger.renew(&mut work.lease, percent)?;
+        self.renew_with(work, &Progress::at(percent))
+    }
+
+    /// The same, with all that the worker can say.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub fn renew_with(&self, work: &mut Work, progress: &Progress) -> Result<Renewed, DispatchError> {
+        let renewed = self.ledger.renew_with(&mut work.lease, progress)?;
         // Where the message was lost, whoever gets it next finds the job busy and gives it back.
         note(self.queue.extend(&work.delivery, work.lease.length)?);
         Ok(renewed)

@@ -9,6 +9,7 @@ pub mod config;
 pub mod database;
 pub mod dispatch;
 pub mod engine;
+pub mod events;
 pub mod job;
 pub mod ledger;
 pub mod machine;

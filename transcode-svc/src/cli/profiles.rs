@@ -48,7 +48,8 @@ pub(super) fn job(asked: &Asked, choice: &Choice) -> Result<JobSpec, Error> {
         what: format!("profile {} with the options given", profile.name),
         reason,
     })?;
-    Ok(JobSpec { profile, clip: clip(choice)?, allow_truncated: asked.allow_truncated, chunk: choice.chunk })
+    let (clip, allow_truncated, chunk) = (clip(choice)?, asked.allow_truncated, choice.chunk);
+    Ok(JobSpec { clip, allow_truncated, chunk, ..JobSpec::new(profile) })
 }
 
 /// Options win over the profile and over what its renditions say for themselves.

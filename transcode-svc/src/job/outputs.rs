@@ -103,5 +103,6 @@ pub(super) fn spec(job: &Job) -> Result<JobSpec, String> {
     }
     profile.check().map_err(|reason| format!("`ladder`: {reason}"))?;
     let clip = job.clip.map_or_else(Clip::default, |window| Clip { start: window.start, end: window.end });
-    Ok(JobSpec { clip, ..JobSpec::new(profile) })
+    let (every_name, base_url) = (job.every_name, job.base_url.clone());
+    Ok(JobSpec { clip, every_name, base_url, ..JobSpec::new(profile) })
 }

@@ -4,6 +4,7 @@
 //! the record as it was.
 
 use super::policy::{Next, Policy};
+use super::progress::Progress;
 use super::record::{Failure, FailureCause, Holder, Record, State};
 use super::{Cancelling, Lease, LedgerError};
 use crate::job::Output;
@@ -41,7 +42,7 @@ impl Record {
             return Granted::Later(at);
         }
         self.epoch += 1;
-        self.lease = Some(Holder { worker: worker.to_owned(), until: now + length });
+        self.lease = Some(Holder { worker: worker.to_owned(), since: now, until: now + length });
         self.announced = true;
         self.not_before = None;
         if self.state == State::Queued {
@@ -83,12 +84,18 @@ impl Record {
         }
     }
 
-    pub(super) fn renew(&mut self, length: Duration, percent: u8, now: Timestamp) -> (Timestamp, bool) {
+    pub(super) fn renew(
+        &mut self,
+        length: Duration,
+        progress: &Progress,
+        now: Timestamp,
+    ) -> (Timestamp, bool) {
         let until = now + length;
         if let Some(holder) = &mut self.lease {
             holder.until = until;
         }
-        self.percent = percent.min(100);
+        self.percent = progress.percent.min(100);
+        self.progress = Some(progress.clone());
         self.updated = now;
         (until, self.cancel && self.state == State::Processing)
     }
@@ -202,6 +209,7 @@ pub(super) fn retry(record: &mut Record, now: Timestamp) -> Result<(), LedgerErr
     record.cancel = false;
     record.announced = false;
     record.percent = 0;
+    record.progress = None;
     record.updated = now;
     Ok(())
 }

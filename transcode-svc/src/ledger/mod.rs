@@ -23,6 +23,7 @@
 
 mod change;
 mod policy;
+mod progress;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
@@ -33,6 +34,7 @@ mod webhook;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisRecords;
 pub use policy::{Next, Policy};
+pub use progress::{Playable, Progress, Stage, WorkerCard};
 pub use record::{Failure, FailureCause, Notice, NoticeState, Record, State};
 pub use sqlite::SqliteRecords;
 pub use status::status_fields;
@@ -77,7 +79,28 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// As [`read`](Self::read).
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError>;
+
+    /// Put a worker's card in the place of its last one.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError>;
+
+    /// Take a worker's card away; nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError>;
+
+    /// All workers' cards, in any order. One that cannot be read is left out.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError>;
 }
+
+/// A worker that has said nothing for so long is gone; its card is taken away.
+const GONE: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a job can need without anybody asking for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,9 +393,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Lost`]: stop at once. [`LedgerError::Failed`]: it still holds until its deadline.
     pub fn renew(&self, lease: &mut Lease, percent: u8) -> Result<Renewed, LedgerError> {
+        self.renew_with(lease, &Progress::at(percent))
+    }
+
+    /// The same, with all that the worker can say.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub fn renew_with(&self, lease: &mut Lease, progress: &Progress) -> Result<Renewed, LedgerError> {
         let asked = Instant::now();
         let (until, cancelled) =
-            self.under(lease, |record, now| Ok(record.renew(lease.length, percent, now)))?;
+            self.under(lease, |record, now| Ok(record.renew(lease.length, progress, now)))?;
         lease.until = until;
         lease.deadline = asked + lease.length;
         Ok(Renewed { cancelled })
@@ -452,6 +483,35 @@ impl Ledger {
     /// [`LedgerError::Failed`].
     pub fn list(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
         self.records.list(filter)
+    }
+
+    /// A worker is there, and this is what it does. To be said now and then.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn worker_seen(&self, card: WorkerCard) -> Result<(), LedgerError> {
+        self.records.put_worker(&WorkerCard { seen: self.clock.now(), ..card })
+    }
+
+    /// A worker goes.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn worker_gone(&self, name: &str) -> Result<(), LedgerError> {
+        self.records.remove_worker(name)
+    }
+
+    /// The workers that were seen within a day, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        let now = self.clock.now();
+        let (gone, mut here): (Vec<_>, Vec<_>) =
+            self.records.workers()?.into_iter().partition(|card| now.since(card.seen) > GONE);
+        gone.iter().try_for_each(|card| self.records.remove_worker(&card.name))?;
+        here.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(here)
     }
 
     /// The next webhook that is due, which nobody else gets for `hold`. Those of a job come in order.

@@ -2,6 +2,7 @@
 
 use super::Due;
 use super::policy::STRANDED;
+use super::progress::Progress;
 use crate::job::{Job, JobId, Output};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct Record {
     /// How far the work is, in per cent.
     #[serde(default)]
     pub percent: u8,
+    /// What its worker said of it last; absent before the first renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// What came out, when it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
@@ -120,6 +124,9 @@ impl fmt::Display for State {
 pub struct Holder {
     /// The worker.
     pub worker: String,
+    /// Since then.
+    #[serde(default)]
+    pub since: Timestamp,
     /// Until then.
     pub until: Timestamp,
 }
@@ -194,6 +201,7 @@ impl Record {
             not_before: None,
             avoid: None,
             percent: 0,
+            progress: None,
             outputs: Vec::new(),
             error: None,
             cancel: false,
