@@ -1,6 +1,6 @@
 //! A ledger whose answers get lost, at every single call: the same result, once.
 
-use crate::{Bench, KINDS, Kind, seconds};
+use crate::{Bench, Kind, LEDGERS, seconds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use transcode_svc::job::{Job, JobId};
@@ -97,7 +97,7 @@ fn survives(kind: Kind, at: u32, fault: Fault) -> bool {
 
 #[test]
 fn a_lost_answer_at_any_call_leads_to_the_same_end() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         for fault in [Fault::Before, Fault::After] {
             let calls = (0..).take_while(|at| survives(kind, *at, fault)).count();
             assert!(calls >= 9, "{kind:?}: {calls} calls were hit");

@@ -1,6 +1,6 @@
 //! What a person counts on, each by itself, on every ledger.
 
-use crate::{Bench, KINDS, START, seconds};
+use crate::{Bench, LEDGERS, START, seconds};
 use transcode_core::ErrorKind;
 use transcode_svc::job::JobId;
 use transcode_svc::ledger::{
@@ -17,7 +17,7 @@ fn granted(ledger: &Ledger, id: &JobId, worker: &str) -> Lease {
 
 #[test]
 fn a_sleeper_whose_lease_ran_out_writes_nothing() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let (sleeper, awake) = (bench.ledger(), bench.ledger());
         let id = sleeper.submit(bench.job("a")).unwrap().record.id;
@@ -42,7 +42,7 @@ fn a_sleeper_whose_lease_ran_out_writes_nothing() {
 
 #[test]
 fn a_renewed_lease_lasts_however_long_the_job_is() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("match")).unwrap().record.id;
@@ -63,7 +63,7 @@ fn a_renewed_lease_lasts_however_long_the_job_is() {
 
 #[test]
 fn three_dead_workers_make_a_job_dead_and_what_each_saw_is_kept() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("poison")).unwrap().record.id;
@@ -87,7 +87,7 @@ fn three_dead_workers_make_a_job_dead_and_what_each_saw_is_kept() {
 
 #[test]
 fn whose_fault_it_is_decides_what_happens() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let start = |name: &str| {
@@ -120,7 +120,7 @@ fn whose_fault_it_is_decides_what_happens() {
 
 #[test]
 fn who_finds_a_commit_begun_repeats_the_rest() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let job = bench.job("a");
@@ -147,7 +147,7 @@ fn who_finds_a_commit_begun_repeats_the_rest() {
 
 #[test]
 fn the_same_idempotency_key_is_the_same_job() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let mut job = bench.job("a");
@@ -165,7 +165,7 @@ fn the_same_idempotency_key_is_the_same_job() {
 
 #[test]
 fn a_name_is_used_once() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let job = bench.job("a");
@@ -179,7 +179,7 @@ fn a_name_is_used_once() {
 
 #[test]
 fn a_job_that_no_queue_got_is_found_after_a_minute() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("forgotten")).unwrap().record.id;
@@ -198,7 +198,7 @@ fn a_job_that_no_queue_got_is_found_after_a_minute() {
 
 #[test]
 fn jobs_are_listed_newest_first_page_by_page_and_by_state() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let mut expected = Vec::new();
@@ -241,7 +241,7 @@ fn at_once<T: Send>(bench: &Bench, call: impl Fn(Ledger, usize) -> T + Sync) -> 
 
 #[test]
 fn of_eight_that_ask_at_once_one_gets_the_lease() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         for round in 0..20 {
             let id = bench.ledger().submit(bench.job(&format!("{round}"))).unwrap().record.id;
@@ -256,7 +256,7 @@ fn of_eight_that_ask_at_once_one_gets_the_lease() {
 
 #[test]
 fn of_eight_that_submit_at_once_one_makes_the_job() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         for round in 0..20 {
             let mut job = bench.job("a");
@@ -270,7 +270,7 @@ fn of_eight_that_submit_at_once_one_makes_the_job() {
 
 #[test]
 fn workers_are_listed_until_they_go_or_are_silent_for_a_day() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let card = |name: &str, job: Option<&str>| WorkerCard {
