@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod delivery;
 mod dispatch;
 mod faults;
 mod ledger_model;
@@ -12,6 +13,8 @@ mod queue_rules;
 mod redis_only;
 #[path = "../support/redis.rs"]
 mod server;
+#[path = "../support/web.rs"]
+mod web;
 mod webhooks;
 
 use server::RedisServer;
