@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod delivery;
 mod dispatch;
 #[path = "../support/elasticmq.rs"]
 mod elasticmq;
@@ -16,6 +17,8 @@ mod redis_only;
 mod server;
 mod sqs_model;
 mod sqs_only;
+#[path = "../support/web.rs"]
+mod web;
 mod webhooks;
 
 use elasticmq::ElasticMq;

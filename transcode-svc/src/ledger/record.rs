@@ -167,6 +167,9 @@ pub struct Notice {
     pub body: String,
     /// How often it was sent.
     pub tries: u32,
+    /// What the last try brought that was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// Whether it still has to be sent.
     pub state: NoticeState,
 }
