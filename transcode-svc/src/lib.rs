@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod events;
 pub mod guard;
+pub mod http;
 pub mod job;
 pub mod ledger;
 pub mod machine;

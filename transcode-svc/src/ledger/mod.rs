@@ -40,7 +40,7 @@ pub use sqlite::SqliteRecords;
 pub use status::status_fields;
 pub use webhook::{Delivered, Outgoing};
 
-use crate::job::{Job, JobId, Output};
+use crate::job::{Job, JobId, Output, Priority};
 use crate::time::{Clock, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -475,6 +475,26 @@ impl Ledger {
     /// [`LedgerError::State`] for a job in another state, [`LedgerError::Unknown`], [`LedgerError::Failed`].
     pub fn retry(&self, id: &JobId) -> Result<(), LedgerError> {
         self.change(id, change::retry)
+    }
+
+    /// Let a job that waits wait in another line; gives back the one before. A message has to be put into the new line
+    /// where it is to be taken earlier.
+    ///
+    /// # Errors
+    /// [`LedgerError::State`] for a job that does not wait, [`LedgerError::Unknown`], [`LedgerError::Failed`].
+    pub fn set_priority(&self, id: &JobId, priority: Priority) -> Result<Priority, LedgerError> {
+        self.change(id, |record, now| record.set_priority(priority, now))
+    }
+
+    /// The message of a job whose priority was changed stands in its new line now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`], [`LedgerError::Failed`].
+    pub fn moved(&self, id: &JobId) -> Result<(), LedgerError> {
+        self.change(id, |record, _| {
+            record.line = None;
+            Ok(())
+        })
     }
 
     /// All that is known of a job.
