@@ -46,10 +46,11 @@ mod service;
 mod tests;
 mod value;
 
-pub use service::{Service, Token};
+pub use service::Service;
 pub(crate) use value::is_loopback;
 pub use value::{ByteSize, Checksum, Endpoint, Period, Secret};
 
+use crate::http::Token;
 use crate::job::Rule;
 use layer::Layer;
 use serde::Deserialize;
@@ -234,7 +235,7 @@ impl Config {
             store: store.finish("store", &ambient)?,
             source: source.finish("source", &ambient)?,
             cache_size: cache_size.map_or(32 << 20, ByteSize::bytes),
-            service: tables.finish(&shown, variables)?,
+            service: tables.finish(&shown, variables, &ambient)?,
             source_allow,
             rows,
             file,
@@ -293,7 +294,9 @@ impl Default for Config {
             retry_time: Duration::from_secs(60),
             ambient: Variables::new(),
         };
-        let service = Tables::default().finish("", &Variables::new()).unwrap_or_else(|_| Service::nothing());
+        let service = Tables::default()
+            .finish("", &Variables::new(), &Variables::new())
+            .unwrap_or_else(|_| Service::nothing());
         let (file, cache_size, source_allow, rows) = (None, 32 << 20, Vec::new(), Vec::new());
         Self { file, store: plain(), source: plain(), cache_size, service, source_allow, rows }
     }

@@ -20,5 +20,5 @@ pub mod queue;
 pub mod service;
 pub mod store;
 pub mod time;
-pub mod worker;
 pub mod webhook;
+pub mod worker;

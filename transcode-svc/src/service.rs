@@ -10,16 +10,19 @@
 //! | `https://sqs.…` | SQS | small objects in the store |
 
 use crate::child;
-use crate::config::{Config, Service as Settings};
+use crate::config::{Config, Secret, Service as Settings};
 use crate::database::Database;
 use crate::dispatch::Dispatch;
 use crate::events::Hub;
+use crate::guard::{Allow, Guard};
+use crate::http;
 use crate::job::Rules;
 use crate::ledger::{Ledger, Policy, Records, SqliteRecords};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, SqliteQueue};
 use crate::store::Stores;
 use crate::time::{Clock, SystemClock};
+use crate::webhook::{self, Counts, Sender};
 use crate::worker::{self, Kit, Stop, Worker, chain, host};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,7 +68,7 @@ impl Service {
         rules.check().map_err(|reason| Error::Config { what: "rule".to_owned(), reason })?;
         let Backend { queue, ledger, shown, poll } = Backend::open(config, store.as_deref())?;
         let dispatch = Dispatch::new(queue, ledger, rules.clone());
-        let stores = Arc::new(Stores::new(config)?);
+        let stores = Arc::new(Stores::new(config)?.guarded(guard(&config.source_allow, "source.allow")?));
         let (hub, metrics) = (Hub::default(), Metrics::new());
         let kit = Kit { dispatch, stores, store, child, hub, metrics };
         Ok(Self { kit, rules, backend: shown, settings, poll })
@@ -104,9 +107,72 @@ impl Service {
         Ok(())
     }
 
-    /// Put forgotten jobs into the queue, until `over`.
-    pub fn sweep(&self, over: &Cancel) {
+    /// What sends webhooks.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a secret or an address that cannot be.
+    pub fn sender(&self) -> Result<Sender, Error> {
+        let guard = guard(&self.settings.list("webhook.allow"), "webhook.allow")?;
+        Sender::new(&webhook::Settings {
+            secrets: self.settings.list("webhook.secret").iter().map(Secret::new).collect(),
+            timeout: self.settings.period("webhook.timeout")?,
+            ..webhook::Settings::new(guard)
+        })
+    }
+
+    /// How the API behaves; `hls_js` is the player page's library.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key.
+    pub fn api_settings(&self, hls_js: Option<String>) -> Result<http::Settings, Error> {
+        let settings = &self.settings;
+        let secret = match settings.get("api.play-secret") {
+            None => http::Secret::random(),
+            Some(text) => {
+                http::Secret::new(text.as_bytes()).map_err(|reason| unusable("api.play-secret", reason))?
+            }
+        };
+        let lifetime = settings.period("api.play-lifetime")?;
+        let public = settings.get("api.play") == Some("public");
+        let rate = settings.number("api.rate")?.filter(|rate| *rate > 0);
+        Ok(http::Settings {
+            auth: if settings.get("api.auth") == Some("none") {
+                http::Auth::None
+            } else {
+                http::Auth::Tokens
+            },
+            tokens: settings.tokens.clone(),
+            rate: rate.map(|per_second| http::Rate { per_second, burst: per_second.saturating_mul(10) }),
+            origins: settings.list("api.origins"),
+            play: if public { http::Play::Public } else { http::Play::Signed { secret, lifetime } },
+            base_url: settings.get("api.base-url").map(ToOwned::to_owned),
+            hls_js: hls_js.map(Into::into),
+            ..http::Settings::default()
+        })
+    }
+
+    /// What the API speaks for; none where there is no store.
+    pub fn api_parts(&self) -> Option<http::Parts> {
+        let kit = &self.kit;
+        Some(http::Parts {
+            dispatch: kit.dispatch.clone(),
+            rules: Arc::new(self.rules.clone()),
+            hub: kit.hub.clone(),
+            metrics: kit.metrics.clone(),
+            objects: Arc::new(http::Objects::new(kit.stores.clone(), kit.store.as_deref()?)),
+        })
+    }
+
+    /// Put forgotten jobs into the queue, and count webhooks, until `over`.
+    pub fn sweep(&self, sender: &Sender, over: &Cancel) {
+        let mut before = Counts::default();
         loop {
+            let now = sender.counts();
+            let metrics = &self.kit.metrics;
+            (before.delivered..now.delivered).for_each(|_| metrics.webhook("delivered"));
+            (before.failed..now.failed).for_each(|_| metrics.webhook("failed"));
+            (before.given_up..now.given_up).for_each(|_| metrics.webhook("given-up"));
+            before = now;
             match self.kit.dispatch.sweep() {
                 Ok(0) => {}
                 Ok(count) => log::info!("{count} jobs stood in no queue and were put there"),
@@ -156,6 +222,11 @@ impl Backend {
         let poll = if matches!(Kind::of(url, "queue.url")?, Kind::Sqs) { poll } else { own_poll };
         Ok(Self { queue, ledger, shown, poll })
     }
+}
+
+fn guard(allow: &[String], setting: &'static str) -> Result<Guard, Error> {
+    let allow = Allow::new(allow).map_err(|reason| unusable(setting, reason))?;
+    Ok(Guard::new(allow, setting))
 }
 
 /// What a URL stands for.
@@ -256,6 +327,12 @@ impl Opened {
                     .map_or_else(Lines::default, |name| Lines::One(name.to_owned()));
                 Ok((Arc::new(RedisQueue::new(redis.clone(), redis.clone(), lines)), redis.clone()))
             }
+            #[cfg(feature = "sqs")]
+            (Kind::Sqs, _) => {
+                let queue = crate::queue::SqsQueue::new(sqs(settings, url)?)
+                    .map_err(|error| unusable("queue.url", chain(&error)))?;
+                Ok((Arc::new(queue), system))
+            }
             _ => Err(unusable(
                 "queue.url",
                 format!("{} cannot be used: this program was built without it", shown(url)),
@@ -280,6 +357,22 @@ impl Opened {
             )),
         }
     }
+}
+
+/// An SQS queue as configured: its keys are its own, the store may lie elsewhere.
+#[cfg(feature = "sqs")]
+fn sqs(settings: &Settings, url: &str) -> Result<crate::queue::SqsSettings, Error> {
+    let plain = crate::queue::SqsSettings::new(url);
+    Ok(crate::queue::SqsSettings {
+        endpoint: settings.get("queue.endpoint").map(ToOwned::to_owned),
+        region: settings.get("queue.region").map_or(plain.region.clone(), ToOwned::to_owned),
+        credentials: settings.queue_credentials(),
+        ambient: settings.ambient().clone(),
+        siblings: settings.get("queue.name").is_none(),
+        heartbeat: settings.flag("queue.heartbeat")?,
+        poll: settings.period("queue.poll")?,
+        ..plain
+    })
 }
 
 /// An address without user and password.

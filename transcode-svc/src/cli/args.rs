@@ -159,6 +159,27 @@ Nothing here needs them: chunks read ranges of the one source. They are for thos
     )]
     Split(Split),
 
+    /// Run the service: API, queue and worker in one process
+    #[command(
+        long_about = "Run the service: API, queue and worker in one process, with nothing else to install.
+
+Jobs and their states are kept in a SQLite file under --data, videos in --store. Killed at any moment, it goes on where it \
+            was. A queue and a store of your own are taken from the configuration (see `transcode config`). It listens \
+            on this machine alone until a token is configured, or auth = \"none\" is written down.",
+        after_long_help = concat!(
+            "Examples:
+  transcode serve
+  transcode serve --store s3://videos --listen 127.0.0.1:9000
+  transcode submit in/game.mp4 --output out/game --watch
+  curl -d '{\"inputKey\":\"in/game.mp4\",\"profile\":\"roku-hls\",\"outputPrefix\":\"out/game\"}' \\
+       -H 'content-type: application/json' http://127.0.0.1:8000/api/transcode/submit
+
+",
+            exit_codes!()
+        )
+    )]
+    Serve(Serve),
+
     /// Work on the jobs of a queue
     #[command(
         long_about = "Work on the jobs of a queue, one at a time, until it is told to stop.
@@ -350,6 +371,34 @@ pub(super) struct Run {
     /// [default: as many as this machine's cores are worth]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) jobs: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Address and port; port 0 takes a free one [default: api.listen, 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+
+    /// The database's directory, made where it is missing [default: service.data, transcode-data]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+
+    /// Videos: a directory or s3://bucket [default: service.store, `store` below --data]
+    #[arg(long, value_name = "STORE")]
+    pub(super) store: Option<String>,
+
+    /// Jobs worked on at the same time; 0: the API alone [default: service.workers, 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(super) workers: Option<u32>,
+
+    /// Platforms to try in this order: auto, names from `transcode platforms`, or .toml files
+    /// [default: worker.platform, auto]
+    #[arg(long, value_name = "NAME[,NAME…]")]
+    pub(super) platform: Option<String>,
+
+    /// hls.js for browsers that play no HLS by themselves [default: .cache/player/hls.min.js, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(super) hls_js: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

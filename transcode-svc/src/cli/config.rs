@@ -30,7 +30,8 @@ pub(super) fn show(context: &Context, json: bool) -> Result<(), Error> {
         text.push_str(&format!("# rule: objects under \"{}\" → profile {}\n", rule.prefix, rule.profile));
     }
     for token in &config.service.tokens {
-        text.push_str(&format!("# token \"{}\": {}\n", token.name, token.scopes.join(", ")));
+        let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.name()).collect();
+        text.push_str(&format!("# token \"{}\": {}\n", token.name, scopes.join(", ")));
     }
     to_stdout(&text);
     Ok(())

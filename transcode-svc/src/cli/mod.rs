@@ -100,6 +100,7 @@ impl Context {
                 platforms::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }
             Command::Doctor(doctor) => doctor::doctor(self, doctor),
+            Command::Serve(serve) => worker::serve(self, serve),
             Command::Worker(worker) => worker::worker(self, worker),
             Command::Config { json } => config::show(self, *json),
             Command::Play(play) => play::play(play, &self.cancel),

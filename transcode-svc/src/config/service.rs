@@ -10,8 +10,9 @@
 
 use super::value::{Period, Secret};
 use super::{Credentials, Variables};
+use crate::http::Token;
 use crate::job::Rule;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -135,18 +136,6 @@ impl Raw {
     }
 }
 
-/// Somebody who may use the API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    /// For people and logs.
-    pub name: String,
-    /// SHA-256 of the token, in hexadecimal: the token itself is stored nowhere.
-    pub sha256: String,
-    /// What it may do: `submit`, `read`, `admin`.
-    pub scopes: Vec<String>,
-}
-
 /// The settings of the service, read but not yet put to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -155,6 +144,7 @@ pub struct Service {
     pub rules: Vec<Rule>,
     /// Who may use the API.
     pub tokens: Vec<Token>,
+    ambient: Variables,
 }
 
 impl Tables {
@@ -171,7 +161,12 @@ impl Tables {
     }
 
     /// What is in force under these variables; `file` is where the tables stood.
-    pub(super) fn finish(self, file: &str, variables: &Variables) -> Result<Service, Error> {
+    pub(super) fn finish(
+        self,
+        file: &str,
+        variables: &Variables,
+        ambient: &Variables,
+    ) -> Result<Service, Error> {
         strangers(variables)?;
         let set = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let mut settings = BTreeMap::new();
@@ -197,7 +192,7 @@ impl Tables {
         }
         let rules = listed(set("TRANSCODE_RULES"), "TRANSCODE_RULES", self.rules)?;
         let tokens = listed(set("TRANSCODE_TOKENS"), "TRANSCODE_TOKENS", self.tokens)?;
-        let service = Service { settings, rules, tokens };
+        let service = Service { settings, rules, tokens, ambient: ambient.clone() };
         service.check()?;
         Ok(service)
     }
@@ -239,7 +234,7 @@ fn listed<T: serde::de::DeserializeOwned>(
 impl Service {
     /// Not even the defaults.
     pub(super) fn nothing() -> Self {
-        Self { settings: BTreeMap::new(), rules: Vec::new(), tokens: Vec::new() }
+        Self { settings: BTreeMap::new(), rules: Vec::new(), tokens: Vec::new(), ambient: Variables::new() }
     }
 
     /// The text of a key; `None` where nothing is set.
@@ -313,6 +308,11 @@ impl Service {
             secret_access_key: secret("queue.secret-access-key")?,
             session_token: secret("queue.session-token"),
         })
+    }
+
+    /// The variables that point to a machine's own credentials, lower case.
+    pub fn ambient(&self) -> &Variables {
+        &self.ambient
     }
 
     /// Every value is one of its kind, and within its range.
