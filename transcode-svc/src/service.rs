@@ -190,6 +190,7 @@ impl Backend {
         let settings = &config.service;
         let policy = Policy {
             failures: settings.number("worker.retries")?.map_or(3, |count| count.max(1) as usize),
+            deaths: settings.number("worker.deaths")?.map_or(3, |count| count.max(1) as usize),
             ..Policy::default()
         };
         let default = format!("sqlite:{}", settings.data().join("transcode.sqlite").display());

@@ -80,6 +80,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "platform", "auto"),
     key("worker", "jobs", ""),
     key("worker", "retries", "3").or(&["MAX_RETRIES"]),
+    key("worker", "deaths", "3"),
     key("jobs", "bucket", "").or(&["LYVE_BUCKET"]),
     key("jobs", "base-url", ""),
     key("webhook", "url", "").or(&["WEBHOOK_URL"]),
@@ -331,7 +332,7 @@ impl Service {
         between("queue.poll", 1, 20, "1s to 20s")?;
         between("webhook.timeout", 1, 60, "1s to 60s")?;
         between("api.play-lifetime", 60, 365 * 86_400, "1m to 8760h")?;
-        for path in ["service.workers", "worker.jobs", "worker.retries", "api.rate"] {
+        for path in ["service.workers", "worker.jobs", "worker.retries", "worker.deaths", "api.rate"] {
             self.number(path)?;
         }
         self.flag("queue.heartbeat")?;
