@@ -4,7 +4,7 @@
 //!
 //! The tries are in `TRANSCODE_STANDINS_MISCHIEF`, with blanks between: `tcp=127.0.0.1:80`, `udp=127.0.0.1:80`,
 //! `unix=/run/x.sock`, `read=/path`, `write=/path`, `remove=/path`, `list=/path`, `run=/bin/true`, and `spy` and
-//! `kill`, which are about the parent process. Each is told on stderr, as `WARN standins:mischief read: …`.
+//! `kill`, which are about the parent process. Each is told on stderr, as `WARN transcode_standins::mischief read: …`.
 
 use std::io::{self, Read as _};
 use std::net::{TcpStream, UdpSocket};
@@ -30,7 +30,7 @@ pub(crate) fn all() {
                 Ok(()) => "done".to_owned(),
                 Err(error) => error.to_string(),
             };
-            eprintln!("WARN standins:mischief {what}: {outcome}");
+            eprintln!("WARN transcode_standins::mischief {what}: {outcome}");
         }
     });
 }
