@@ -4,8 +4,9 @@
 //! The workers are this very test program, started as [`child`]. They work as a worker does, but for the pictures:
 //! take, admit, grant, renew, commit, complete, remove; and write a line into a journal at each stage.
 
+use crate::elasticmq::ElasticMq;
 use crate::server::RedisServer;
-use crate::{KINDS, Kind, database, seconds};
+use crate::{Kind, QUEUES, database, seconds, sqs};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -16,10 +17,10 @@ use transcode_svc::dispatch::{Dispatch, DispatchError};
 use transcode_svc::job::{JobId, Priority, Rules};
 use transcode_svc::ledger::{
     Due, Filter, Ledger, LedgerError, Policy, Record, Records, RedisRecords, SqliteRecords, State, Stored,
-    Version,
+    Version, WorkerCard,
 };
 use transcode_svc::queue::{
-    DeadLetter, Delivery, Depth, Hold, Lines, Queue, QueueError, RedisQueue, SqliteQueue,
+    DeadLetter, Delivery, Depth, Hold, Lines, Queue, QueueError, RedisQueue, SqliteQueue, SqsQueue,
 };
 use transcode_svc::time::{Clock, SystemClock, Timestamp};
 
@@ -49,6 +50,10 @@ impl Place {
                 let records = Arc::new(RedisRecords::new(redis.clone()));
                 (Box::new(RedisQueue::new(redis.clone(), redis.clone(), Lines::default())), records, redis)
             }
+            Kind::Sqs => {
+                let records = Arc::new(SqliteRecords::new(database(&self.directory)));
+                (Box::new(SqsQueue::new(sqs(&self.url)).unwrap()), records, Arc::new(SystemClock))
+            }
         }
     }
 
@@ -62,6 +67,7 @@ impl Place {
         command.args(["--exact", "crash::child", "--ignored", "--nocapture", "--test-threads=1"]);
         command.env("TRANSCODE_TEST_TASK", task).env("TRANSCODE_TEST_NAME", name);
         command.env("TRANSCODE_TEST_PAUSE", pause).env("TRANSCODE_TEST_DIRECTORY", &self.directory);
+        command.env("TRANSCODE_TEST_KIND", format!("{:?}", self.kind));
         command.env("TRANSCODE_TEST_URL", &self.url).stdin(Stdio::null()).stdout(Stdio::null());
         Worker(command.spawn().unwrap())
     }
@@ -109,10 +115,12 @@ impl Drop for Worker {
 
 /// Run `test` with a place of each kind.
 fn at_every_place(test: impl Fn(&Place)) {
-    for kind in KINDS {
+    for kind in QUEUES {
         let directory = tempfile::tempdir().unwrap();
         let server = (kind == Kind::Redis).then(RedisServer::start);
-        let url = server.as_ref().map(RedisServer::url).unwrap_or_default();
+        let other = (kind == Kind::Sqs).then(ElasticMq::shared);
+        let url = server.as_ref().map(RedisServer::url).or(other.as_ref().map(|other| other.lines()));
+        let url = url.unwrap_or_default();
         test(&Place { kind, directory: directory.path().to_owned(), url });
     }
 }
@@ -130,7 +138,7 @@ fn child() {
     let set = |name: &str| std::env::var(format!("TRANSCODE_TEST_{name}")).unwrap();
     let (directory, url, name, pause) =
         (PathBuf::from(set("DIRECTORY")), set("URL"), set("NAME"), set("PAUSE"));
-    let kind = if url.is_empty() { Kind::Sqlite } else { Kind::Redis };
+    let kind = QUEUES.into_iter().find(|kind| format!("{kind:?}") == set("KIND")).unwrap();
     let journal = Arc::new(Journal { path: directory.join("journal"), name, pause });
     let (inner, records, clock) = Place { kind, directory, url }.parts();
     if task == "push" {
@@ -270,6 +278,15 @@ impl Records for StagedRecords {
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
         self.inner.due(what, now, limit)
     }
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        self.inner.put_worker(card)
+    }
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        self.inner.remove_worker(name)
+    }
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        self.inner.workers()
+    }
 }
 
 /// Every job is complete, once, with one message about it, and the queue is empty in the end.
@@ -395,10 +412,11 @@ fn what_was_acknowledged_is_there_after_a_kill() {
             "{:?}: {acknowledged} {found}",
             place.kind
         );
-        for n in 0..found {
-            let taken =
-                queue.take("reader", seconds(60), Duration::ZERO).unwrap().expect("as many as there are");
-            assert_eq!(taken.body, n.to_string(), "{:?}", place.kind);
+        let take = || queue.take("reader", seconds(60), Duration::ZERO).unwrap();
+        let mut bodies: Vec<u64> = (0..found).map(|_| take().expect("it").body.parse().unwrap()).collect();
+        if place.kind == Kind::Sqs {
+            bodies.sort();
         }
+        assert_eq!(bodies, (0..found).collect::<Vec<_>>(), "{:?}", place.kind);
     });
 }

@@ -1,13 +1,13 @@
 //! The way of a job through a queue and a ledger, on every pair of them.
 
-use crate::{Bench, KINDS, seconds};
+use crate::{Bench, Kind, seconds};
 use std::sync::Arc;
 use std::time::Duration;
 use transcode_core::ErrorKind;
 use transcode_svc::dispatch::{Dispatch, Work};
 use transcode_svc::job::{Job, JobId, Priority, Rule, Rules};
 use transcode_svc::ledger::{Next, State};
-use transcode_svc::queue::Depth;
+use transcode_svc::queue::{DeadLetter, Delivery, Depth, Hold, Queue, QueueError};
 
 const LITERAL: &str = r#"{"id":"a","input_bucket":"in","input_key":"a.mp4","output_prefix":"a"}"#;
 
@@ -24,27 +24,76 @@ fn counts(dispatch: &Dispatch) -> (u64, u64, u64, u64) {
     (high + normal + low, held, delayed, dead)
 }
 
-/// Every pair: queue and ledger need not be of one kind.
+/// Queue and ledger need not be of one kind.
+const PAIRS: [(Kind, Kind); 5] = [
+    (Kind::Sqlite, Kind::Sqlite),
+    (Kind::Sqlite, Kind::Redis),
+    (Kind::Redis, Kind::Sqlite),
+    (Kind::Redis, Kind::Redis),
+    (Kind::Sqs, Kind::Sqlite),
+];
+
+/// So much faster do the tests' minutes pass where a queue's clock cannot be turned.
+const HURRY: u32 = 10;
+
+/// A queue whose times are a tenth of what they are said to be.
+struct Hurried(Box<dyn Queue>);
+
+impl Queue for Hurried {
+    fn push(&self, priority: Priority, body: &str) -> Result<(), QueueError> {
+        self.0.push(priority, body)
+    }
+    fn take(&self, worker: &str, hold: Duration, wait: Duration) -> Result<Option<Delivery>, QueueError> {
+        self.0.take(worker, hold / HURRY, wait)
+    }
+    fn extend(&self, delivery: &Delivery, hold: Duration) -> Result<Hold, QueueError> {
+        self.0.extend(delivery, hold / HURRY)
+    }
+    fn remove(&self, delivery: &Delivery) -> Result<Hold, QueueError> {
+        self.0.remove(delivery)
+    }
+    fn give_back(&self, delivery: &Delivery, after: Duration) -> Result<Hold, QueueError> {
+        self.0.give_back(delivery, after / HURRY)
+    }
+    fn bury(&self, delivery: &Delivery, reason: &str) -> Result<Hold, QueueError> {
+        self.0.bury(delivery, reason)
+    }
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        self.0.dead_letters(limit)
+    }
+    fn revive(&self, number: u64) -> Result<bool, QueueError> {
+        self.0.revive(number)
+    }
+    fn depth(&self) -> Result<Depth, QueueError> {
+        self.0.depth()
+    }
+}
+
 fn at_every_pair(test: impl Fn(&Dispatch, &dyn Fn(u64), &str)) {
-    for queue in KINDS {
-        for ledger in KINDS {
-            let (queues, ledgers) = (Bench::new(queue), Bench::new(ledger));
-            let rule: Rule = toml::from_str("prefix = \"in/\"\noutput-prefix = \"out/\"").unwrap();
-            let rules = Rules { objects: vec![rule], ..Rules::default() };
-            let dispatch = Dispatch::new(Arc::from(queues.queue()), ledgers.ledger(), rules);
-            let pass = |time: u64| {
-                queues.clock.advance(seconds(time));
-                ledgers.clock.advance(seconds(time));
-            };
-            test(&dispatch, &pass, &format!("{queue:?} and {ledger:?}"));
-        }
+    for (queue, ledger) in PAIRS {
+        let (queues, ledgers) = (Bench::new(queue), Bench::new(ledger));
+        let rule: Rule = toml::from_str("prefix = \"in/\"\noutput-prefix = \"out/\"").unwrap();
+        let rules = Rules { objects: vec![rule], ..Rules::default() };
+        let real = queue == Kind::Sqs;
+        let opened: Arc<dyn Queue> =
+            if real { Arc::new(Hurried(queues.queue())) } else { Arc::from(queues.queue()) };
+        let dispatch = Dispatch::new(opened, ledgers.ledger(), rules);
+        let pass = |time: u64| {
+            queues.clock.advance(seconds(time));
+            ledgers.clock.advance(seconds(time));
+            if real {
+                // Its holds and delays are whole seconds, rounded up.
+                std::thread::sleep(seconds(time) / HURRY + Duration::from_millis(300));
+            }
+        };
+        test(&dispatch, &pass, &format!("{queue:?} and {ledger:?}"));
     }
 }
 
 #[test]
 fn a_submitted_job_is_worked_on_and_leaves_the_queue() {
     at_every_pair(|dispatch, pass, pair| {
-        let job = Job { id: None, priority: Priority::High, ..Bench::new(KINDS[0]).job("a") };
+        let job = Job { id: None, priority: Priority::High, ..Bench::new(Kind::Sqlite).job("a") };
         let outputs = job.outputs().unwrap();
         let id = dispatch.submit(job).unwrap().record.id;
         let mut work = next(dispatch, "worker").expect("the job");
@@ -86,9 +135,10 @@ fn what_is_no_job_goes_to_the_dead_letters_and_blocks_nothing() {
         assert_eq!(first.lease.job.as_str(), "a", "{pair}");
         assert_eq!(next(dispatch, "worker"), None, "{pair}");
         let letters = dispatch.queue().dead_letters(10).unwrap();
-        let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+        let mut reasons: Vec<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+        reasons.sort();
         assert!(
-            reasons[0].contains("no JSON") && reasons[1].contains("another source"),
+            reasons.len() == 2 && reasons[0].contains("another source") && reasons[1].contains("no JSON"),
             "{pair}: {reasons:?}"
         );
     });
@@ -166,7 +216,7 @@ fn a_hand_over_goes_to_another_at_once() {
 #[test]
 fn a_job_whose_submitter_died_half_way_is_swept_into_the_queue() {
     at_every_pair(|dispatch, pass, pair| {
-        let job = Bench::new(KINDS[0]).job("a");
+        let job = Bench::new(Kind::Sqlite).job("a");
         assert!(dispatch.ledger().submit(job.clone()).unwrap().fresh);
         assert_eq!((dispatch.sweep().unwrap(), next(dispatch, "worker")), (0, None), "{pair}");
         pass(61);
@@ -179,7 +229,7 @@ fn a_job_whose_submitter_died_half_way_is_swept_into_the_queue() {
 #[test]
 fn a_cancelled_job_is_taken_away_when_its_turn_comes() {
     at_every_pair(|dispatch, _, pair| {
-        let id = dispatch.submit(Bench::new(KINDS[0]).job("a")).unwrap().record.id;
+        let id = dispatch.submit(Bench::new(Kind::Sqlite).job("a")).unwrap().record.id;
         dispatch.ledger().cancel(&id).unwrap();
         assert_eq!(next(dispatch, "worker"), None, "{pair}");
         assert_eq!((state(dispatch, &id), counts(dispatch)), (State::Cancelled, (0, 0, 0, 0)), "{pair}");

@@ -1,11 +1,11 @@
 //! A ledger whose answers get lost, at every single call: the same result, once.
 
-use crate::{Bench, KINDS, Kind, seconds};
+use crate::{Bench, Kind, LEDGERS, seconds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use transcode_svc::job::{Job, JobId};
 use transcode_svc::ledger::{
-    Due, Filter, Grant, Ledger, LedgerError, Policy, Record, Records, State, Stored, Version,
+    Due, Filter, Grant, Ledger, LedgerError, Policy, Record, Records, State, Stored, Version, WorkerCard,
 };
 use transcode_svc::time::Timestamp;
 
@@ -51,6 +51,15 @@ impl Records for Flaky {
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
         self.call(|| self.inner.due(what, now, limit))
     }
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        self.call(|| self.inner.put_worker(card))
+    }
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        self.call(|| self.inner.remove_worker(name))
+    }
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        self.call(|| self.inner.workers())
+    }
 }
 
 /// All that a worker does with a job; from the start, whatever was done before.
@@ -88,7 +97,7 @@ fn survives(kind: Kind, at: u32, fault: Fault) -> bool {
 
 #[test]
 fn a_lost_answer_at_any_call_leads_to_the_same_end() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         for fault in [Fault::Before, Fault::After] {
             let calls = (0..).take_while(|at| survives(kind, *at, fault)).count();
             assert!(calls >= 9, "{kind:?}: {calls} calls were hit");

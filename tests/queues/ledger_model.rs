@@ -1,6 +1,6 @@
 //! Any run of calls by several workers, on every ledger, held against a model of who may do what.
 
-use crate::{Bench, KINDS, Kind, seconds};
+use crate::{Bench, Kind, LEDGERS, seconds};
 use proptest::prelude::*;
 use transcode_core::ErrorKind;
 use transcode_svc::job::JobId;
@@ -302,7 +302,7 @@ proptest! {
 
     #[test]
     fn every_ledger_does_what_the_model_does(ops in ops()) {
-        for kind in KINDS {
+        for kind in LEDGERS {
             same(kind, &ops)?;
         }
     }

@@ -1,9 +1,12 @@
 //! What a person counts on, each by itself, on every ledger.
 
-use crate::{Bench, KINDS, START, seconds};
+use crate::{Bench, LEDGERS, START, seconds};
 use transcode_core::ErrorKind;
 use transcode_svc::job::JobId;
-use transcode_svc::ledger::{FailureCause, Filter, Grant, Lease, Ledger, LedgerError, Next, State};
+use transcode_svc::ledger::{
+    FailureCause, Filter, Grant, Lease, Ledger, LedgerError, Next, State, WorkerCard,
+};
+use transcode_svc::time::{Clock as _, Timestamp};
 
 fn granted(ledger: &Ledger, id: &JobId, worker: &str) -> Lease {
     match ledger.grant(id, worker, seconds(60)).unwrap() {
@@ -14,7 +17,7 @@ fn granted(ledger: &Ledger, id: &JobId, worker: &str) -> Lease {
 
 #[test]
 fn a_sleeper_whose_lease_ran_out_writes_nothing() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let (sleeper, awake) = (bench.ledger(), bench.ledger());
         let id = sleeper.submit(bench.job("a")).unwrap().record.id;
@@ -39,7 +42,7 @@ fn a_sleeper_whose_lease_ran_out_writes_nothing() {
 
 #[test]
 fn a_renewed_lease_lasts_however_long_the_job_is() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("match")).unwrap().record.id;
@@ -60,7 +63,7 @@ fn a_renewed_lease_lasts_however_long_the_job_is() {
 
 #[test]
 fn three_dead_workers_make_a_job_dead_and_what_each_saw_is_kept() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("poison")).unwrap().record.id;
@@ -84,7 +87,7 @@ fn three_dead_workers_make_a_job_dead_and_what_each_saw_is_kept() {
 
 #[test]
 fn whose_fault_it_is_decides_what_happens() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let start = |name: &str| {
@@ -117,7 +120,7 @@ fn whose_fault_it_is_decides_what_happens() {
 
 #[test]
 fn who_finds_a_commit_begun_repeats_the_rest() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let job = bench.job("a");
@@ -144,7 +147,7 @@ fn who_finds_a_commit_begun_repeats_the_rest() {
 
 #[test]
 fn the_same_idempotency_key_is_the_same_job() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let mut job = bench.job("a");
@@ -162,7 +165,7 @@ fn the_same_idempotency_key_is_the_same_job() {
 
 #[test]
 fn a_name_is_used_once() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let job = bench.job("a");
@@ -176,7 +179,7 @@ fn a_name_is_used_once() {
 
 #[test]
 fn a_job_that_no_queue_got_is_found_after_a_minute() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("forgotten")).unwrap().record.id;
@@ -195,7 +198,7 @@ fn a_job_that_no_queue_got_is_found_after_a_minute() {
 
 #[test]
 fn jobs_are_listed_newest_first_page_by_page_and_by_state() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let mut expected = Vec::new();
@@ -238,7 +241,7 @@ fn at_once<T: Send>(bench: &Bench, call: impl Fn(Ledger, usize) -> T + Sync) -> 
 
 #[test]
 fn of_eight_that_ask_at_once_one_gets_the_lease() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         for round in 0..20 {
             let id = bench.ledger().submit(bench.job(&format!("{round}"))).unwrap().record.id;
@@ -253,7 +256,7 @@ fn of_eight_that_ask_at_once_one_gets_the_lease() {
 
 #[test]
 fn of_eight_that_submit_at_once_one_makes_the_job() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         for round in 0..20 {
             let mut job = bench.job("a");
@@ -262,5 +265,36 @@ fn of_eight_that_submit_at_once_one_makes_the_job() {
             assert_eq!(all.iter().filter(|submitted| submitted.fresh).count(), 1, "{kind:?}");
             assert!(all.iter().all(|submitted| submitted.record.id == all[0].record.id), "{kind:?}");
         }
+    }
+}
+
+#[test]
+fn workers_are_listed_until_they_go_or_are_silent_for_a_day() {
+    for kind in LEDGERS {
+        let bench = Bench::new(kind);
+        let ledger = bench.ledger();
+        let card = |name: &str, job: Option<&str>| WorkerCard {
+            name: name.to_owned(),
+            host: "clubhouse".to_owned(),
+            version: "1.0".to_owned(),
+            platform: "software".to_owned(),
+            started: bench.clock.now(),
+            seen: Timestamp::default(),
+            job: job.map(|job| job.parse().unwrap()),
+            since: bench.clock.now(),
+            stopping: false,
+        };
+        ledger.worker_seen(card("two", None)).unwrap();
+        ledger.worker_seen(card("one", None)).unwrap();
+        bench.clock.advance(seconds(5));
+        ledger.worker_seen(card("one", Some("j"))).unwrap();
+        let workers = bench.ledger().workers().unwrap();
+        let shown: Vec<_> =
+            workers.iter().map(|card| (card.name.as_str(), card.job.is_some(), card.seen)).collect();
+        assert_eq!(shown, [("one", true, START + seconds(5)), ("two", false, START)], "{kind:?}");
+        ledger.worker_gone("one").unwrap();
+        assert_eq!(ledger.workers().unwrap().len(), 1, "{kind:?}");
+        bench.clock.advance(seconds(25 * 3_600));
+        assert_eq!(ledger.workers().unwrap(), [], "{kind:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Any run of calls, on every queue, held against a model of a few lines.
 
-use crate::{Bench, KINDS, Kind, START, seconds};
+use crate::{Bench, Kind, ORDERED, START, seconds};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -191,7 +191,7 @@ proptest! {
 
     #[test]
     fn every_queue_does_what_the_model_does(ops in ops()) {
-        for kind in KINDS {
+        for kind in ORDERED {
             same(kind, &ops)?;
         }
     }

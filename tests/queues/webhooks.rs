@@ -1,6 +1,6 @@
 //! The outbox, on every ledger: nothing is forgotten, nothing is out of order.
 
-use crate::{Bench, KINDS, seconds};
+use crate::{Bench, LEDGERS, seconds};
 use serde_json::{Value, json};
 use std::time::Duration;
 use transcode_core::ErrorKind;
@@ -25,7 +25,7 @@ fn no(reason: &str) -> Delivered {
 
 #[test]
 fn a_webhook_has_one_id_however_often_it_is_sent_and_is_given_up_after_three_days() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("a")).unwrap().record.id;
@@ -56,7 +56,7 @@ fn a_webhook_has_one_id_however_often_it_is_sent_and_is_given_up_after_three_day
 
 #[test]
 fn whoever_died_while_sending_is_followed_by_another() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("a")).unwrap().record.id;
@@ -74,7 +74,7 @@ fn whoever_died_while_sending_is_followed_by_another() {
 
 #[test]
 fn retry_after_is_honoured_and_gone_is_gone() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("a")).unwrap().record.id;
@@ -94,7 +94,7 @@ fn retry_after_is_honoured_and_gone_is_gone() {
 
 #[test]
 fn messages_about_a_job_come_in_order() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let id = ledger.submit(bench.job("a")).unwrap().record.id;
@@ -115,7 +115,7 @@ fn messages_about_a_job_come_in_order() {
 
 #[test]
 fn the_bodies_are_those_that_receivers_know() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let complete = |job: Job| -> (JobId, Value) {

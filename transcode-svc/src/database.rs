@@ -49,6 +49,7 @@ CREATE TABLE job (
     idempotency TEXT UNIQUE,
     record      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE worker (name TEXT PRIMARY KEY, card TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX job_created ON job (created, id);
 CREATE INDEX job_state ON job (state, created, id);
 CREATE INDEX job_queue_due ON job (queue_due, id) WHERE queue_due IS NOT NULL;

@@ -83,6 +83,7 @@ pub fn plan(info: &MediaInfo, spec: &JobSpec, platform: &Platform) -> Result<Pla
         thumbnail,
         chunks,
         allow_truncated: spec.allow_truncated,
+        base_url: spec.base_url.as_deref().map(|url| url.trim_end_matches('/').to_owned()),
         report,
     })
 }
@@ -161,7 +162,7 @@ impl VideoJob<'_> {
         let colours = colour::pin(track);
         self.pictures(colours.reasons, report);
 
-        let sized = ladder::sized(&profile.renditions, track.display, report);
+        let sized = ladder::sized(&profile.renditions, track.display, spec.every_name, report);
         let encodings: Vec<Encoding> =
             sized.iter().map(|rung| rung.rendition.encoding.over(&profile.encoding)).collect();
         let keys: Vec<MediaTime> = encodings.iter().map(|encoding| encoding.key_interval).collect();

@@ -27,10 +27,11 @@ pub(super) struct Sized<'a> {
     pub(super) bitrate: Bitrate,
 }
 
-/// The rungs of a source that is shown at `display`, best first.
+/// The rungs of a source that is shown at `display`, best first; with `every` of the renditions among them.
 pub(super) fn sized<'a>(
     renditions: &'a [Rendition],
     display: Resolution,
+    every: bool,
     report: &mut PlanReport,
 ) -> Vec<Sized<'a>> {
     let short = display.width().min(display.height());
@@ -55,22 +56,21 @@ pub(super) fn sized<'a>(
     let above =
         || renditions.iter().filter_map(|r| r.height.filter(|lines| *lines > short).map(|lines| (lines, r)));
     let mut top = rungs.iter().find(|rung| rung.size == source).map(|rung| rung.rendition.name.clone());
-    if top.is_none() {
-        // The first of equals: the better one.
-        if let Some((asked, rendition)) = above().min_by_key(|(lines, _)| *lines) {
-            let below = rungs.iter().map(|rung| rung.bitrate).max();
-            let fewer = fewer_bits(rendition.video, short, asked);
-            let bitrate = below.map_or(fewer, |below| fewer.max(below)).min(rendition.video);
-            let reason =
-                Reason::ClampedToSource { asked, size: source, bitrate_asked: rendition.video, bitrate };
-            notes.push((&rendition.name, vec![reason]));
-            rungs.push(Sized { rendition, size: source, bitrate });
-            top = Some(rendition.name.clone());
+    // From the lowest; the first of equals is the better one.
+    let mut higher: Vec<_> = above().collect();
+    higher.sort_by_key(|(lines, _)| *lines);
+    for (asked, rendition) in higher {
+        if let Some(instead) = top.clone().filter(|_| !every) {
+            notes.push((&rendition.name, vec![Reason::AboveSource { asked, source: short, instead }]));
+            continue;
         }
-    }
-    for (asked, rendition) in above().filter(|(_, rendition)| Some(&rendition.name) != top.as_ref()) {
-        let instead = top.clone().unwrap_or_default();
-        notes.push((&rendition.name, vec![Reason::AboveSource { asked, source: short, instead }]));
+        let below = rungs.iter().map(|rung| rung.bitrate).max();
+        let fewer = fewer_bits(rendition.video, short, asked);
+        let bitrate = below.map_or(fewer, |below| fewer.max(below)).min(rendition.video);
+        let reason = Reason::ClampedToSource { asked, size: source, bitrate_asked: rendition.video, bitrate };
+        notes.push((&rendition.name, vec![reason]));
+        rungs.push(Sized { rendition, size: source, bitrate });
+        top = Some(rendition.name.clone());
     }
     for rung in rungs.iter().filter(|rung| rung.size == source && source != display) {
         let reason = if short < SMALLEST {
@@ -175,7 +175,7 @@ mod tests {
 
     fn ladder(display: &str, rungs: &[&str]) -> Vec<(String, String, String, Option<String>)> {
         let renditions: Vec<Rendition> = rungs.iter().map(|text| text.parse().expect("rung")).collect();
-        let sized = sized(&renditions, size(display), &mut PlanReport::default());
+        let sized = sized(&renditions, size(display), false, &mut PlanReport::default());
         let from = |at| scale_from(&sized, at, size(display));
         let row = |(at, rung): (usize, &Sized<'_>)| {
             (rung.rendition.name.clone(), rung.size.to_string(), rung.bitrate.to_string(), from(at))
@@ -185,7 +185,7 @@ mod tests {
 
     fn abr(display: &str) -> Vec<String> {
         let profile = Profile::builtin("abr").expect("profile");
-        let sized = sized(&profile.renditions, size(display), &mut PlanReport::default());
+        let sized = sized(&profile.renditions, size(display), false, &mut PlanReport::default());
         let from = |at| scale_from(&sized, at, size(display)).unwrap_or_else(|| "source".into());
         let rows = sized.iter().enumerate();
         rows.map(|(at, rung)| {
@@ -231,6 +231,18 @@ mod tests {
                 "360p 360x640 800k < 720p"
             ]
         );
+    }
+
+    #[test]
+    fn every_name_that_was_asked_for_is_there_if_it_has_to_be() {
+        let profile = Profile::builtin("abr").expect("profile");
+        let mut report = PlanReport::default();
+        let sized = sized(&profile.renditions, size("854x480"), true, &mut report);
+        let rungs: Vec<_> =
+            sized.iter().map(|rung| format!("{} {}", rung.rendition.name, rung.size)).collect();
+        assert_eq!(rungs, ["1080p 854x480", "720p 854x480", "480p 854x480", "360p 640x360"]);
+        let said = report.notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(said.contains("1080p") && said.contains("854x480"), "{said}");
     }
 
     #[test]

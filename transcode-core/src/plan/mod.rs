@@ -58,6 +58,9 @@ pub struct Plan {
     pub chunks: Vec<Chunk>,
     /// A source that ends early is published as far as it goes.
     pub allow_truncated: bool,
+    /// What stands before every address in a playlist, without a slash at its end; absent: they are relative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
     /// What was kept, clamped, dropped, and why.
     pub report: PlanReport,
 }
@@ -263,6 +266,15 @@ impl Plan {
         match self.layout {
             Layout::Folders => format!("{rung}/playlist.m3u8"),
             Layout::Flat => "output.m3u8".to_owned(),
+        }
+    }
+
+    /// How a playlist names an object: below the destination's own address, or relative to the playlist,
+    /// which lies in `folder`.
+    pub(crate) fn address(&self, folder: &str, key: &str) -> String {
+        match &self.base_url {
+            Some(base) => format!("{base}/{key}"),
+            None => key.strip_prefix(folder).unwrap_or(key).trim_start_matches('/').to_owned(),
         }
     }
 

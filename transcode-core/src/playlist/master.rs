@@ -41,7 +41,7 @@ pub fn master(plan: &Plan, measured: Option<&BTreeMap<String, Bandwidth>>) -> St
                 rate % 1_000
             );
         }
-        let _infallible = write!(text, "\n{}\n", plan.playlist_key(&rung.name));
+        let _infallible = write!(text, "\n{}\n", plan.address("", &plan.playlist_key(&rung.name)));
     }
     text
 }

@@ -95,7 +95,7 @@ pub fn media(plan: &Plan, rung: &str, entries: &[Entry], state: State) -> String
             let _infallible = writeln!(text, "{checked}");
         }
         let key = plan.segment_key(rung, SegmentIndex(index));
-        let uri = key.strip_prefix(folder).map_or(key.as_str(), |rest| rest.trim_start_matches('/'));
+        let uri = plan.address(folder, &key);
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
         // Writing to a String cannot fail.
         let _infallible = write!(text, "#EXTINF:{seconds}.{micros:06},\n{uri}\n");

@@ -198,6 +198,17 @@ impl Publisher {
     /// [`Error::Verification`] with the figures, or [`Error::Input`] where the source was cut short:
     /// the EVENT playlists stay as they are. [`Error::Sink`]: call again, or open again.
     pub fn finish(&mut self, reports: &[ChunkReport]) -> Result<JobReport, Error> {
+        let report = self.verify(reports)?;
+        self.publish_finished(&report)?;
+        Ok(report)
+    }
+
+    /// The first half of [`finish`](Self::finish): the proof. Whoever must ask for the right to publish asks
+    /// between the two.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn verify(&mut self, reports: &[ChunkReport]) -> Result<JobReport, Error> {
         let rows = |rows: &BTreeMap<u32, SegmentRow>| rows.values().cloned().collect();
         let there = self.stored.iter().map(|(rung, there)| (rung.clone(), rows(there))).collect();
         let verified = verify::verify(&self.plan, reports, &there)?;
@@ -205,8 +216,15 @@ impl Publisher {
         let mut report = JobReport::new(&self.plan, reports, verified, first, self.warnings.clone());
         report.fallbacks.clone_from(&self.fallbacks);
         self.replace(keys::REPORT, ObjectKind::Document, &report.to_json())?;
-        publish_finished(&self.plan, &report, &*self.sink, &self.cancel, false)?;
         Ok(report)
+    }
+
+    /// The second half: the media playlists as finished ones, the master last. May be repeated.
+    ///
+    /// # Errors
+    /// [`Error::Sink`]: call again, or open again.
+    pub fn publish_finished(&self, report: &JobReport) -> Result<(), Error> {
+        publish_finished(&self.plan, report, &*self.sink, &self.cancel, false)
     }
 
     /// What somebody else has stored of a run meanwhile, and what of it is still to be made: asked

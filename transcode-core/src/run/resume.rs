@@ -287,12 +287,11 @@ fn named(plan: &Plan, rung: &str, sink: &dyn Sink, cancel: &Cancel) -> Result<Ve
     Ok(places)
 }
 
-/// Whether a playlist's address (relative to the playlist) is that of a segment's key.
+/// Whether a playlist's address is that of a segment.
 fn is_of(plan: &Plan, rung: &str, index: SegmentIndex, uri: &str) -> bool {
-    let key = plan.segment_key(rung, index);
-    let folder = plan.playlist_key(rung);
-    let folder = folder.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
-    key == format!("{folder}{uri}")
+    let playlist = plan.playlist_key(rung);
+    let folder = playlist.rsplit_once('/').map_or("", |(folder, _)| folder);
+    uri == plan.address(folder, &plan.segment_key(rung, index))
 }
 
 /// The segments of a verified job that are still there, with the size that they had.

@@ -243,11 +243,19 @@ pub struct JobSpec {
     pub allow_truncated: bool,
     /// Length of a chunk, rounded up to whole segments; absent = what a start is worth here.
     pub chunk: Option<MediaTime>,
+    /// Every rendition becomes a rung, because somebody looks each up by its name: those above the
+    /// source are made at the source's size. Without it, one of them is, and only where no other has that
+    /// size.
+    pub every_name: bool,
+    /// Where players fetch the destination from: with it, playlists hold absolute addresses, as some players
+    /// want. Without it they are relative, and the output can be moved.
+    pub base_url: Option<String>,
 }
 
 impl JobSpec {
     /// The whole source, as `profile` asks.
     pub fn new(profile: Profile) -> Self {
-        Self { profile, clip: Clip::default(), allow_truncated: false, chunk: None }
+        let clip = Clip::default();
+        Self { profile, clip, allow_truncated: false, chunk: None, every_name: false, base_url: None }
     }
 }

@@ -77,7 +77,7 @@ fn opening(dir: &Path, url: &str, hls_js: bool) -> String {
 }
 
 /// The file that was named, or the one that lies in its usual place.
-fn hls_js(named: Option<&Path>) -> Result<Option<String>, Error> {
+pub(super) fn hls_js(named: Option<&Path>) -> Result<Option<String>, Error> {
     let path = match named {
         Some(path) => path.to_owned(),
         None if Path::new(HLS_JS).exists() => PathBuf::from(HLS_JS),

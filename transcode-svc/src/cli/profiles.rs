@@ -3,21 +3,10 @@
 //! Knows the profile's shape, no media and no plan. Times are media times.
 
 use super::args::{Asked, Choice};
-use std::path::Path;
+use crate::engine::platforms::{is_path, read_file};
 use transcode_core::Error;
 use transcode_core::spec::{AudioPolicy, Clip, JobSpec, Profile, RateControl, builtin_profiles};
 use transcode_core::units::MediaTime;
-
-/// Whether a profile or platform is meant as a file.
-pub(super) fn is_path(text: &str) -> bool {
-    text.contains('/') || text.ends_with(".toml")
-}
-
-/// The text of a profile's or platform's file.
-pub(super) fn read_file(what: &str, path: &str) -> Result<String, Error> {
-    std::fs::read_to_string(Path::new(path))
-        .map_err(|error| Error::Config { what: format!("{what} {path}"), reason: error.to_string() })
-}
 
 /// The profile of that name, or in that file.
 pub(super) fn load(name: &str) -> Result<Profile, Error> {
@@ -48,7 +37,8 @@ pub(super) fn job(asked: &Asked, choice: &Choice) -> Result<JobSpec, Error> {
         what: format!("profile {} with the options given", profile.name),
         reason,
     })?;
-    Ok(JobSpec { profile, clip: clip(choice)?, allow_truncated: asked.allow_truncated, chunk: choice.chunk })
+    let (clip, allow_truncated, chunk) = (clip(choice)?, asked.allow_truncated, choice.chunk);
+    Ok(JobSpec { clip, allow_truncated, chunk, ..JobSpec::new(profile) })
 }
 
 /// Options win over the profile and over what its renditions say for themselves.

@@ -151,6 +151,7 @@ fn job(
         ladder: Vec::new(),
         destination,
         base_url: None,
+        every_name: true,
         priority: Priority::default(),
         webhook: rules.webhook(),
         idempotency_key: None,

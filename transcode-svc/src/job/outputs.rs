@@ -65,7 +65,7 @@ impl Job {
     }
 
     /// The destination within its bucket, without a slash at the end.
-    fn key_prefix(&self) -> &str {
+    pub(crate) fn key_prefix(&self) -> &str {
         let prefix = match self.destination.strip_prefix("s3://") {
             Some(rest) => rest.split_once('/').map_or("", |(_, key)| key),
             None => &self.destination,
@@ -103,5 +103,6 @@ pub(super) fn spec(job: &Job) -> Result<JobSpec, String> {
     }
     profile.check().map_err(|reason| format!("`ladder`: {reason}"))?;
     let clip = job.clip.map_or_else(Clip::default, |window| Clip { start: window.start, end: window.end });
-    Ok(JobSpec { clip, ..JobSpec::new(profile) })
+    let (every_name, base_url) = (job.every_name, job.base_url.clone());
+    Ok(JobSpec { clip, every_name, base_url, ..JobSpec::new(profile) })
 }

@@ -45,6 +45,11 @@ pub struct Job {
     /// Where players fetch the destination from: with it, playlists hold absolute URLs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    /// Whether every rung is made under its name, at the source's size where it asks for more. Without it, rungs
+    /// above the source are left out as far as another has its size. The formats of others have it: their
+    /// consumers look outputs up by name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every_name: bool,
     /// Which line the job waits in.
     #[serde(default)]
     pub priority: Priority,

@@ -4,9 +4,10 @@
 //! the record as it was.
 
 use super::policy::{Next, Policy};
+use super::progress::Progress;
 use super::record::{Failure, FailureCause, Holder, Record, State};
 use super::{Cancelling, Lease, LedgerError};
-use crate::job::Output;
+use crate::job::{Output, Priority};
 use crate::time::Timestamp;
 use std::time::Duration;
 use transcode_core::ErrorKind;
@@ -41,9 +42,10 @@ impl Record {
             return Granted::Later(at);
         }
         self.epoch += 1;
-        self.lease = Some(Holder { worker: worker.to_owned(), until: now + length });
+        self.lease = Some(Holder { worker: worker.to_owned(), since: now, until: now + length });
         self.announced = true;
         self.not_before = None;
+        self.line = None;
         if self.state == State::Queued {
             self.state = State::Processing;
         }
@@ -83,12 +85,18 @@ impl Record {
         }
     }
 
-    pub(super) fn renew(&mut self, length: Duration, percent: u8, now: Timestamp) -> (Timestamp, bool) {
+    pub(super) fn renew(
+        &mut self,
+        length: Duration,
+        progress: &Progress,
+        now: Timestamp,
+    ) -> (Timestamp, bool) {
         let until = now + length;
         if let Some(holder) = &mut self.lease {
             holder.until = until;
         }
-        self.percent = percent.min(100);
+        self.percent = progress.percent.min(100);
+        self.progress = Some(progress.clone());
         self.updated = now;
         (until, self.cancel && self.state == State::Processing)
     }
@@ -161,6 +169,24 @@ impl Record {
         Cancelling::Done
     }
 
+    /// Let it wait in another line; gives back the one before.
+    pub(super) fn set_priority(
+        &mut self,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<Priority, LedgerError> {
+        if self.state != State::Queued {
+            let what = "change its line: only what waits can";
+            return Err(LedgerError::State { job: self.id.clone(), state: self.state, what });
+        }
+        let before = std::mem::replace(&mut self.job.priority, priority);
+        if before != priority {
+            self.line = Some(priority);
+            self.updated = now;
+        }
+        Ok(before)
+    }
+
     /// A final state, and the message about it.
     fn end(&mut self, state: State, error: Option<String>, now: Timestamp) {
         self.state = state;
@@ -202,6 +228,7 @@ pub(super) fn retry(record: &mut Record, now: Timestamp) -> Result<(), LedgerErr
     record.cancel = false;
     record.announced = false;
     record.percent = 0;
+    record.progress = None;
     record.updated = now;
     Ok(())
 }

@@ -23,6 +23,7 @@
 
 mod change;
 mod policy;
+mod progress;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
@@ -33,12 +34,13 @@ mod webhook;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisRecords;
 pub use policy::{Next, Policy};
+pub use progress::{Playable, Progress, Stage, WorkerCard};
 pub use record::{Failure, FailureCause, Notice, NoticeState, Record, State};
 pub use sqlite::SqliteRecords;
 pub use status::status_fields;
 pub use webhook::{Delivered, Outgoing};
 
-use crate::job::{Job, JobId, Output};
+use crate::job::{Job, JobId, Output, Priority};
 use crate::time::{Clock, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,7 +79,28 @@ pub trait Records: Send + Sync {
     /// # Errors
     /// As [`read`](Self::read).
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError>;
+
+    /// Put a worker's card in the place of its last one.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError>;
+
+    /// Take a worker's card away; nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError>;
+
+    /// All workers' cards, in any order. One that cannot be read is left out.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError>;
 }
+
+/// A worker that has said nothing for so long is gone; its card is taken away.
+const GONE: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a job can need without anybody asking for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,9 +401,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Lost`]: stop at once. [`LedgerError::Failed`]: it still holds until its deadline.
     pub fn renew(&self, lease: &mut Lease, percent: u8) -> Result<Renewed, LedgerError> {
+        self.renew_with(lease, &Progress::at(percent))
+    }
+
+    /// The same, with all that the worker can say.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub fn renew_with(&self, lease: &mut Lease, progress: &Progress) -> Result<Renewed, LedgerError> {
         let asked = Instant::now();
         let (until, cancelled) =
-            self.under(lease, |record, now| Ok(record.renew(lease.length, percent, now)))?;
+            self.under(lease, |record, now| Ok(record.renew(lease.length, progress, now)))?;
         lease.until = until;
         lease.deadline = asked + lease.length;
         Ok(Renewed { cancelled })
@@ -446,6 +477,26 @@ impl Ledger {
         self.change(id, change::retry)
     }
 
+    /// Let a job that waits wait in another line; gives back the one before. A message has to be put into the new line
+    /// where it is to be taken earlier.
+    ///
+    /// # Errors
+    /// [`LedgerError::State`] for a job that does not wait, [`LedgerError::Unknown`], [`LedgerError::Failed`].
+    pub fn set_priority(&self, id: &JobId, priority: Priority) -> Result<Priority, LedgerError> {
+        self.change(id, |record, now| record.set_priority(priority, now))
+    }
+
+    /// The message of a job whose priority was changed stands in its new line now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`], [`LedgerError::Failed`].
+    pub fn moved(&self, id: &JobId) -> Result<(), LedgerError> {
+        self.change(id, |record, _| {
+            record.line = None;
+            Ok(())
+        })
+    }
+
     /// All that is known of a job.
     ///
     /// # Errors
@@ -460,6 +511,35 @@ impl Ledger {
     /// [`LedgerError::Failed`].
     pub fn list(&self, filter: &Filter) -> Result<Vec<Record>, LedgerError> {
         self.records.list(filter)
+    }
+
+    /// A worker is there, and this is what it does. To be said now and then.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn worker_seen(&self, card: WorkerCard) -> Result<(), LedgerError> {
+        self.records.put_worker(&WorkerCard { seen: self.clock.now(), ..card })
+    }
+
+    /// A worker goes.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn worker_gone(&self, name: &str) -> Result<(), LedgerError> {
+        self.records.remove_worker(name)
+    }
+
+    /// The workers that were seen within a day, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        let now = self.clock.now();
+        let (gone, mut here): (Vec<_>, Vec<_>) =
+            self.records.workers()?.into_iter().partition(|card| now.since(card.seen) > GONE);
+        gone.iter().try_for_each(|card| self.records.remove_worker(&card.name))?;
+        here.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(here)
     }
 
     /// The next webhook that is due, which nobody else gets for `hold`. Those of a job come in order.

@@ -2,7 +2,8 @@
 
 use super::Due;
 use super::policy::STRANDED;
-use crate::job::{Job, JobId, Output};
+use super::progress::Progress;
+use crate::job::{Job, JobId, Output, Priority};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,6 +37,10 @@ pub struct Record {
     /// How many of `failures` do not count any more, since somebody asked to try again.
     #[serde(default)]
     pub forgiven: usize,
+    /// Its priority was changed while it waited: messages of other lines do not count until it was taken from
+    /// this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<Priority>,
     /// Nobody gets it before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -45,6 +50,9 @@ pub struct Record {
     /// How far the work is, in per cent.
     #[serde(default)]
     pub percent: u8,
+    /// What its worker said of it last; absent before the first renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// What came out, when it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
@@ -120,6 +128,9 @@ impl fmt::Display for State {
 pub struct Holder {
     /// The worker.
     pub worker: String,
+    /// Since then.
+    #[serde(default)]
+    pub since: Timestamp,
     /// Until then.
     pub until: Timestamp,
 }
@@ -194,9 +205,11 @@ impl Record {
             attempts: 0,
             failures: Vec::new(),
             forgiven: 0,
+            line: None,
             not_before: None,
             avoid: None,
             percent: 0,
+            progress: None,
             outputs: Vec::new(),
             error: None,
             cancel: false,

@@ -7,10 +7,11 @@
 //! | `transcode:due:queue` | which jobs have to be put into a queue, and when |
 //! | `transcode:due:webhook` | which jobs have a webhook to be sent, and when |
 //! | `transcode:idempotency:{key}` | the job that was made with this key |
+//! | `transcode:workers` | the workers' cards by name |
 //! | `job:{id}` | the status for readers: written together with the record, never read here |
 
 use super::record::Record;
-use super::{Due, Filter, LedgerError, Records, Stored, Version, status_fields};
+use super::{Due, Filter, LedgerError, Records, Stored, Version, WorkerCard, status_fields};
 use crate::broker::Redis;
 use crate::job::JobId;
 use crate::time::Timestamp;
@@ -68,6 +69,7 @@ return 1
 ";
 
 const JOBS: &str = "transcode:jobs";
+const WORKERS: &str = "transcode:workers";
 const fn due_key(what: Due) -> &'static str {
     match what {
         Due::Queue => "transcode:due:queue",
@@ -187,6 +189,27 @@ impl Records for RedisRecords {
         });
         let read = |id: String| id.parse().map_err(|error| unreadable(&id, format!("its name: {error}")));
         self.failed("say what is due", due)?.into_iter().map(read).collect()
+    }
+
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        let text = serde_json::to_string(card).unwrap_or_default();
+        let done: RedisResult<()> = self.redis.call(Duration::ZERO, |server| {
+            redis::cmd("HSET").arg(WORKERS).arg(&card.name).arg(&text).query(server)
+        });
+        self.failed("note a worker", done)
+    }
+
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        let done: RedisResult<()> =
+            self.redis.call(Duration::ZERO, |server| redis::cmd("HDEL").arg(WORKERS).arg(name).query(server));
+        self.failed("forget a worker", done)
+    }
+
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        let cards: RedisResult<Vec<String>> =
+            self.redis.call(Duration::ZERO, |server| redis::cmd("HVALS").arg(WORKERS).query(server));
+        let cards = self.failed("list workers", cards)?;
+        Ok(cards.iter().filter_map(|card| serde_json::from_str(card).ok()).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Records in a SQLite file.
 
 use super::record::Record;
-use super::{Due, Filter, LedgerError, Records, Stored, Version};
+use super::{Due, Filter, LedgerError, Records, Stored, Version, WorkerCard};
 use crate::database::Database;
 use crate::job::JobId;
 use crate::time::Timestamp;
@@ -120,6 +120,30 @@ impl Records for SqliteRecords {
                 .map_err(|error| LedgerError::Unreadable { job: id, reason: format!("its name: {error}") })
         };
         self.failed("say what is due", rows)?.into_iter().map(read).collect()
+    }
+
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        let text = serde_json::to_string(card).unwrap_or_default();
+        let done = self.database.write(|db| {
+            db.prepare_cached("INSERT OR REPLACE INTO worker (name, card) VALUES (?, ?)")?
+                .execute([card.name.as_str(), &text])
+        });
+        self.failed("note a worker", done).map(drop)
+    }
+
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        let done = self.database.write(|db| db.execute("DELETE FROM worker WHERE name = ?", [name]));
+        self.failed("forget a worker", done).map(drop)
+    }
+
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        let rows = self.database.read(|db| {
+            let mut query = db.prepare_cached("SELECT card FROM worker")?;
+            let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let cards = self.failed("list workers", rows)?;
+        Ok(cards.iter().filter_map(|card| serde_json::from_str(card).ok()).collect())
     }
 }
 

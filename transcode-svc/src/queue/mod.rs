@@ -19,10 +19,14 @@
 mod redis;
 pub mod rota;
 mod sqlite;
+#[cfg(feature = "sqs")]
+mod sqs;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{Lines, RedisQueue};
 pub use sqlite::SqliteQueue;
+#[cfg(feature = "sqs")]
+pub use sqs::{SqsQueue, SqsSettings, SqsTraffic};
 
 use crate::job::Priority;
 use crate::time::Timestamp;

@@ -228,6 +228,11 @@ impl Drop for Runtime {
     }
 }
 
+/// An object of a destination, as a path or address.
+pub(crate) fn location(to: &dyn StreamSink, key: &str) -> String {
+    format!("{}/{key}", to.location().trim_end_matches('/'))
+}
+
 /// `scheme` of `scheme://…`; `None` for a path.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;

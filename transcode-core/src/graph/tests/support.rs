@@ -157,6 +157,7 @@ pub(in crate::graph) fn karma(rungs: Vec<Rung>, slots: u64, segment_slots: u32, 
         }),
         chunks: Vec::new(),
         allow_truncated: false,
+        base_url: None,
         report: PlanReport::default(),
     };
     plan.chunks = vec![plan.whole()];

@@ -1,0 +1,1 @@
+//! The HTTP API: a real server on loopback, asked as its clients ask it.
