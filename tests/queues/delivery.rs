@@ -2,7 +2,7 @@
 //! order, comes again until it is taken, and goes nowhere where it must not.
 
 use crate::web::{Reply, Request, Web};
-use crate::{Bench, KINDS, Kind, database, seconds};
+use crate::{Bench, Kind, LEDGERS, database, seconds};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use transcode_svc::guard::{Allow, Guard};
 use transcode_svc::job::{Job, JobId, Webhook, WebhookShape};
 use transcode_svc::ledger::{
     Due, Filter, Grant, Ledger, LedgerError, NoticeState, Policy, Record, Records, RedisRecords,
-    SqliteRecords, Stored, Version,
+    SqliteRecords, Stored, Version, WorkerCard,
 };
 use transcode_svc::time::{Clock, SystemClock, Timestamp};
 use transcode_svc::webhook::{Counts, Sender, Settings};
@@ -126,7 +126,7 @@ for secret in secrets:
 
 #[test]
 fn a_webhook_is_posted_as_json_and_signed_so_that_others_can_tell() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let receiver = Receiver::new(|_, _| ok());
@@ -165,7 +165,7 @@ fn a_webhook_is_posted_as_json_and_signed_so_that_others_can_tell() {
 
 #[test]
 fn what_is_not_taken_comes_again_by_the_schedule_until_it_is_given_up() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let (ledger, sender) = (bench.ledger(), sender());
         let receiver = Receiver::new(|index, _| Reply::status([500, 404, 429][index % 3], ""));
@@ -198,7 +198,7 @@ fn what_is_not_taken_comes_again_by_the_schedule_until_it_is_given_up() {
 
 #[test]
 fn those_of_a_job_come_in_order_while_others_pass() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let (ledger, sender) = (bench.ledger(), sender());
         let down = Arc::new(AtomicBool::new(true));
@@ -226,7 +226,7 @@ fn those_of_a_job_come_in_order_while_others_pass() {
 
 #[test]
 fn retry_after_is_honoured_as_seconds_and_as_a_date() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         for wish in ["1000", "Sat, 03 Oct 2026 14:21:49 GMT"] {
             let bench = Bench::new(kind);
             let (ledger, sender) = (bench.ledger(), sender());
@@ -246,7 +246,7 @@ fn retry_after_is_honoured_as_seconds_and_as_a_date() {
 
 #[test]
 fn a_receiver_that_is_gone_gets_nothing_more_and_one_that_sends_on_is_not_followed() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let (ledger, sender) = (bench.ledger(), sender());
         let canary = Web::start(|_, _| ok());
@@ -285,7 +285,7 @@ fn a_receiver_that_is_gone_gets_nothing_more_and_one_that_sends_on_is_not_follow
 
 #[test]
 fn private_receivers_hear_nothing_unless_they_are_allowed() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let canary = Web::start(|_, _| ok());
@@ -360,7 +360,7 @@ fn requests_for_several_jobs_are_under_way_at_once_and_not_too_many() {
 
 #[test]
 fn several_senders_on_one_ledger_send_each_message_once() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let receiver = Receiver::new(|_, _| ok());
         for n in 0..30 {
@@ -382,7 +382,7 @@ fn several_senders_on_one_ledger_send_each_message_once() {
 
 #[test]
 fn a_webhook_is_delivered_again_when_somebody_asks_for_it() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let (ledger, sender) = (bench.ledger(), sender());
         let receiver = Receiver::new(|index, _| Reply::status([200, 410, 200, 200][index], ""));
@@ -408,7 +408,7 @@ fn a_webhook_is_delivered_again_when_somebody_asks_for_it() {
 
 #[test]
 fn a_sender_at_work_sends_what_comes_and_ends_in_mid_request() {
-    for kind in KINDS {
+    for kind in LEDGERS {
         let bench = Bench::new(kind);
         let ledger = bench.ledger();
         let receiver = Receiver::new(|index, _| if index == 0 { ok() } else { Reply::Silence });
@@ -461,6 +461,18 @@ impl Records for Stuck {
 
     fn due(&self, what: Due, now: Timestamp, limit: usize) -> Result<Vec<JobId>, LedgerError> {
         self.inner.due(what, now, limit)
+    }
+
+    fn put_worker(&self, card: &WorkerCard) -> Result<(), LedgerError> {
+        self.inner.put_worker(card)
+    }
+
+    fn remove_worker(&self, name: &str) -> Result<(), LedgerError> {
+        self.inner.remove_worker(name)
+    }
+
+    fn workers(&self) -> Result<Vec<WorkerCard>, LedgerError> {
+        self.inner.workers()
     }
 }
 

@@ -188,7 +188,7 @@ impl Sender {
 
     /// Tell trouble with the ledger once, and its end.
     fn trouble(&self, error: Option<&LedgerError>) {
-        let now = error.map(|error| chain(error));
+        let now = error.map(chain);
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*told, &now) {
             (_, Some(now)) if told.as_ref() != Some(now) => log::warn!("no webhooks are sent: {now}"),
