@@ -6,11 +6,13 @@
 
 use crate::elasticmq::ElasticMq;
 use crate::server::RedisServer;
-use crate::{Kind, QUEUES, database, seconds, sqs};
+use crate::servers::Minio;
+use crate::{Kind, QUEUES, database, objects, seconds, sqs};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use transcode_svc::broker::Redis;
 use transcode_svc::dispatch::{Dispatch, DispatchError};
@@ -50,9 +52,12 @@ impl Place {
                 let records = Arc::new(RedisRecords::new(redis.clone()));
                 (Box::new(RedisQueue::new(redis.clone(), redis.clone(), Lines::default())), records, redis)
             }
+            Kind::Minio | Kind::Versity => panic!("a store is no queue"),
             Kind::Sqs => {
-                let records = Arc::new(SqliteRecords::new(database(&self.directory)));
-                (Box::new(SqsQueue::new(sqs(&self.url)).unwrap()), records, Arc::new(SystemClock))
+                // Its URL, the ledger's store and the bucket there.
+                let parts: Vec<_> = self.url.split(' ').collect();
+                let records = Arc::new(objects(parts[1], parts[2], &self.directory));
+                (Box::new(SqsQueue::new(sqs(parts[0])).unwrap()), records, Arc::new(SystemClock))
             }
         }
     }
@@ -118,9 +123,14 @@ fn at_every_place(test: impl Fn(&Place)) {
     for kind in QUEUES {
         let directory = tempfile::tempdir().unwrap();
         let server = (kind == Kind::Redis).then(RedisServer::start);
-        let other = (kind == Kind::Sqs).then(ElasticMq::shared);
-        let url = server.as_ref().map(RedisServer::url).or(other.as_ref().map(|other| other.lines()));
-        let url = url.unwrap_or_default();
+        let others = (kind == Kind::Sqs).then(|| (ElasticMq::shared(), Minio::shared()));
+        let other = others.as_ref().map(|(queue, store)| {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let bucket = format!("crash{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            store.create_bucket(&bucket);
+            format!("{} {} {bucket}", queue.lines(), store.endpoint())
+        });
+        let url = server.as_ref().map(RedisServer::url).or(other).unwrap_or_default();
         test(&Place { kind, directory: directory.path().to_owned(), url });
     }
 }

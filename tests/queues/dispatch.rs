@@ -25,12 +25,13 @@ fn counts(dispatch: &Dispatch) -> (u64, u64, u64, u64) {
 }
 
 /// Queue and ledger need not be of one kind.
-const PAIRS: [(Kind, Kind); 5] = [
+const PAIRS: [(Kind, Kind); 6] = [
     (Kind::Sqlite, Kind::Sqlite),
     (Kind::Sqlite, Kind::Redis),
     (Kind::Redis, Kind::Sqlite),
     (Kind::Redis, Kind::Redis),
-    (Kind::Sqs, Kind::Sqlite),
+    (Kind::Sqlite, Kind::Versity),
+    (Kind::Sqs, Kind::Minio),
 ];
 
 /// So much faster do the tests' minutes pass where a queue's clock cannot be turned.

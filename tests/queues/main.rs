@@ -10,11 +10,14 @@ mod elasticmq;
 mod faults;
 mod ledger_model;
 mod ledger_rules;
+mod objects_only;
 mod queue_model;
 mod queue_rules;
 mod redis_only;
 #[path = "../support/redis.rs"]
 mod server;
+#[path = "../support/servers.rs"]
+mod servers;
 mod sqs_model;
 mod sqs_only;
 #[path = "../support/web.rs"]
@@ -23,16 +26,18 @@ mod webhooks;
 
 use elasticmq::ElasticMq;
 use server::RedisServer;
+use servers::{Minio, S3Server, Versity};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use transcode_svc::broker::Redis;
-use transcode_svc::config::{Credentials, Secret};
+use transcode_svc::config::{Config, Credentials, Secret};
 use transcode_svc::database::Database;
 use transcode_svc::job::{self, Job, Message, Rules};
-use transcode_svc::ledger::{Ledger, Policy, Records, RedisRecords, SqliteRecords};
+use transcode_svc::ledger::{Ledger, ObjectRecords, Policy, Records, RedisRecords, SqliteRecords};
 use transcode_svc::queue::{Lines, Queue, RedisQueue, SqliteQueue, SqsQueue, SqsSettings};
+use transcode_svc::store::Stores;
 use transcode_svc::time::{Clock, ManualClock, Timestamp};
 
 /// Some day in 2026.
@@ -49,6 +54,10 @@ enum Kind {
     Redis,
     /// A queue alone. Its clock is its own.
     Sqs,
+    /// A ledger alone, as objects.
+    Minio,
+    /// The same in another store.
+    Versity,
 }
 
 /// Where there is a queue.
@@ -58,7 +67,7 @@ const QUEUES: [Kind; 3] = [Kind::Sqlite, Kind::Redis, Kind::Sqs];
 const ORDERED: [Kind; 2] = [Kind::Sqlite, Kind::Redis];
 
 /// Where there is a ledger.
-const LEDGERS: [Kind; 2] = [Kind::Sqlite, Kind::Redis];
+const LEDGERS: [Kind; 4] = [Kind::Sqlite, Kind::Redis, Kind::Minio, Kind::Versity];
 
 /// A place for one queue and one ledger, empty at first, with a clock that is turned by hand.
 struct Bench {
@@ -68,6 +77,8 @@ struct Bench {
     server: Option<Arc<RedisServer>>,
     /// Its server and the queue's URL.
     sqs: Option<(Arc<ElasticMq>, String)>,
+    /// Its server, with a bucket for each bench.
+    store: Option<Arc<S3Server>>,
     /// Keeps benches on one server apart: each has a database of its own.
     number: u32,
 }
@@ -76,6 +87,13 @@ impl Bench {
     fn new(kind: Kind) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let sqs = (kind == Kind::Sqs).then(ElasticMq::shared);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let store = match kind {
+            Kind::Minio => Some(Minio::shared()),
+            Kind::Versity => Some(Versity::shared()),
+            _ => None,
+        };
+        store.iter().for_each(|store| store.create_bucket(&format!("ledger{number}")));
         Self {
             kind,
             clock: Arc::new(ManualClock::new(START)),
@@ -85,7 +103,8 @@ impl Bench {
                 let url = server.lines();
                 (server, url)
             }),
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            store,
+            number,
         }
     }
 
@@ -100,6 +119,7 @@ impl Bench {
             Kind::Sqlite => Box::new(SqliteQueue::new(self.database(), clock)),
             Kind::Redis => Box::new(RedisQueue::new(self.redis(), clock, Lines::default())),
             Kind::Sqs => Box::new(SqsQueue::new(self.sqs()).unwrap()),
+            Kind::Minio | Kind::Versity => panic!("a store is no queue"),
         }
     }
 
@@ -108,7 +128,14 @@ impl Bench {
             Kind::Sqlite => Arc::new(SqliteRecords::new(self.database())),
             Kind::Redis => Arc::new(RedisRecords::new(self.redis())),
             Kind::Sqs => panic!("SQS is no ledger"),
+            Kind::Minio | Kind::Versity => Arc::new(self.objects()),
         }
+    }
+
+    /// The ledger in its bucket.
+    fn objects(&self) -> ObjectRecords {
+        let store = self.store.as_deref().expect("a bench on a store");
+        objects(&store.endpoint(), &format!("ledger{}", self.number), self.directory.path())
     }
 
     /// How its SQS queue is reached.
@@ -153,4 +180,18 @@ fn sqs(url: &str) -> SqsSettings {
     let secret_access_key = Secret::new("any");
     let keys = Credentials { access_key_id: "any".to_owned(), secret_access_key, session_token: None };
     SqsSettings { credentials: Some(keys), ..SqsSettings::new(url) }
+}
+
+/// The ledger in a bucket of the tests' own servers.
+fn objects(endpoint: &str, bucket: &str, directory: &Path) -> ObjectRecords {
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", servers::ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", servers::SECRET_KEY),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", endpoint),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = Config::from_parts(None, &variables, directory).unwrap();
+    let stores = Stores::new(&config).unwrap();
+    ObjectRecords::open(&stores, &format!("s3://{bucket}/transcode/ledger")).unwrap()
 }

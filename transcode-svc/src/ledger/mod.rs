@@ -22,6 +22,7 @@
 //! ```
 
 mod change;
+mod objects;
 mod policy;
 mod progress;
 mod record;
@@ -33,6 +34,7 @@ mod webhook;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisRecords;
+pub use objects::ObjectRecords;
 pub use policy::{Next, Policy};
 pub use progress::{Playable, Progress, Stage, WorkerCard};
 pub use record::{Failure, FailureCause, Notice, NoticeState, Record, State};

@@ -9,11 +9,14 @@
 mod client;
 mod clock;
 mod http;
+mod objects;
 mod retry;
 mod s3;
 mod sink;
 mod source;
 mod upload;
+
+pub(crate) use objects::{Found, Objects, When, Written};
 
 use crate::config::{Config, StoreConfig};
 use crate::guard::Guard;

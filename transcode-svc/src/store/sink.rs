@@ -190,7 +190,7 @@ impl S3Sink {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Condition {
+pub(super) enum Condition {
     /// The object is there.
     Failed,
     /// Somebody is making it right now (S3's 409 ConditionalRequestConflict).
@@ -201,7 +201,7 @@ enum Condition {
     Other,
 }
 
-fn condition(answer: &Answer) -> Condition {
+pub(super) fn condition(answer: &Answer) -> Condition {
     match (answer.status, answer.code.as_str()) {
         (412 | 304, _) => Condition::Failed,
         (409, _) => Condition::Racing,
