@@ -9,11 +9,14 @@
 mod client;
 mod clock;
 mod http;
+mod incoming;
 mod retry;
 mod s3;
 mod sink;
 mod source;
 mod upload;
+
+pub(crate) use incoming::Incoming;
 
 use crate::config::{Config, StoreConfig};
 use s3::Bucket;
