@@ -138,7 +138,7 @@ pub async fn serve(
     tokio::select! {
         served = async { served.await } => served,
         () = async {
-            let _closed = late.wait_for(|closing| *closing).await;
+            drop(late.wait_for(|closing| *closing).await);
             tokio::time::sleep(FAREWELL).await;
         } => {
             log::warn!("some requests did not end within {} s and are broken off", FAREWELL.as_secs());
