@@ -17,15 +17,20 @@
 //! ```
 
 mod contract;
+mod events;
 mod fleet;
 mod guard;
 mod health;
 mod input;
 mod jobs;
 mod objects;
+mod pages;
+mod play;
+pub(crate) mod player;
 mod problem;
 mod routes;
 mod settings;
+mod sources;
 mod view;
 
 pub use objects::Objects;
@@ -44,7 +49,7 @@ use axum::response::{IntoResponse as _, Response};
 use problem::{PROBLEM, Problem};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -78,18 +83,25 @@ struct Inner {
     parts: Parts,
     settings: Settings,
     rates: guard::Rates,
+    places: play::Places,
+    watch: events::Watch,
+    /// The description of all routes, which is made of them.
+    document: OnceLock<Value>,
 }
 
 impl Api {
     /// An API for these parts. [`Settings::check`] says whether one may listen like that.
     pub fn new(parts: Parts, settings: Settings) -> Self {
         let rates = guard::Rates::new(settings.rate);
-        Self { shared: Arc::new(Inner { parts, settings, rates }) }
+        let watch = events::Watch::new(settings.watchers);
+        let (places, document) = (play::Places::default(), OnceLock::new());
+        Self { shared: Arc::new(Inner { parts, settings, rates, places, watch, document }) }
     }
 
     /// All routes, guarded.
     pub fn router(&self) -> Router {
-        let (router, _document) = routes::routes(&self.shared);
+        let (router, document) = routes::routes(&self.shared);
+        let _the_same = self.shared.document.set(document);
         let router = router.layer(middleware::from_fn_with_state(self.shared.clone(), dress));
         let router = match cors(&self.shared.settings) {
             Some(cors) => router.layer(cors),
@@ -126,7 +138,7 @@ pub async fn serve(
     tokio::select! {
         served = async { served.await } => served,
         () = async {
-            let _closed = late.wait_for(|closing| *closing).await;
+            drop(late.wait_for(|closing| *closing).await);
             tokio::time::sleep(FAREWELL).await;
         } => {
             log::warn!("some requests did not end within {} s and are broken off", FAREWELL.as_secs());
@@ -160,11 +172,6 @@ impl Inner {
     fn address(&self, path: &str) -> String {
         let base = self.settings.base_url.as_deref().unwrap_or_default();
         format!("{}{path}", base.trim_end_matches('/'))
-    }
-
-    fn play_view(&self, id: &JobId, entry: &str) -> view::PlayView {
-        let page = self.address(&format!("/play/{}/", encoded(id.as_str())));
-        view::PlayView { hls: format!("{page}{entry}"), page, expires: None }
     }
 }
 

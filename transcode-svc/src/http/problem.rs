@@ -92,11 +92,6 @@ impl Problem {
         self
     }
 
-    /// The HTTP status.
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     /// What is wrong this time.
     pub(super) fn detail(&self) -> &str {
         &self.detail

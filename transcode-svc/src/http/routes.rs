@@ -40,6 +40,14 @@ use utoipa::{OpenApi as _, ToSchema as _};
         super::contract::Submitted,
         super::contract::StatusView,
         super::contract::JobPage,
+        super::fleet::WorkerList,
+        super::fleet::QueueView,
+        super::fleet::DeadList,
+        super::jobs::Change,
+        super::sources::SourceView,
+        super::sources::Presign,
+        super::sources::Presigned,
+        super::health::Ready,
     ))
 )]
 struct Described;
@@ -147,7 +155,7 @@ fn filter(method: &HttpMethod) -> MethodFilter {
 
 /// All routes.
 pub(super) fn routes(api: &Shared) -> (Router<Shared>, Value) {
-    use super::{contract, fleet, health, jobs};
+    use super::{contract, events, fleet, health, jobs, pages, play, sources};
     const READ: Needs = Needs::Scope(Scope::Read);
     const SUBMIT: Needs = Needs::Scope(Scope::Submit);
     const ADMIN: Needs = Needs::Scope(Scope::Admin);
@@ -161,6 +169,16 @@ pub(super) fn routes(api: &Shared) -> (Router<Shared>, Value) {
         .at(jobs::__path_cancel_job, SUBMIT, jobs::cancel_job)
         .at(jobs::__path_retry_job, SUBMIT, jobs::retry_job)
         .at(jobs::__path_change_job, SUBMIT, jobs::change_job)
+        .at(events::__path_watch_job, READ, events::watch_job)
+        .at(events::__path_watch_fleet, READ, events::watch_fleet)
+        .at(sources::__path_create_source, SUBMIT, sources::create_source)
+        .at(sources::__path_presign_source, SUBMIT, sources::presign_source)
+        .at(sources::__path_get_source, SUBMIT, sources::get_source)
+        .at(sources::__path_append_source, SUBMIT, sources::append_source)
+        .at(sources::__path_delete_source, SUBMIT, sources::delete_source)
+        .at(play::__path_play_job, Needs::Nothing, play::play_job)
+        .at(play::__path_play_page, Needs::Ticket, play::play_page)
+        .at(play::__path_play_object, Needs::Ticket, play::play_object)
         .at(fleet::__path_list_workers, READ, fleet::list_workers)
         .at(fleet::__path_get_queue, READ, fleet::get_queue)
         .at(fleet::__path_list_dead, READ, fleet::list_dead)
@@ -169,6 +187,9 @@ pub(super) fn routes(api: &Shared) -> (Router<Shared>, Value) {
         .at(health::__path_healthz, Needs::Nothing, health::healthz)
         .at(health::__path_readyz, Needs::Nothing, health::readyz)
         .at(health::__path_metrics, READ, health::metrics)
+        .at(pages::__path_start, Needs::Nothing, pages::start)
+        .at(pages::__path_reference, Needs::Nothing, pages::reference)
+        .at(pages::__path_openapi, Needs::Nothing, pages::openapi)
         .finish();
     let router =
         router.fallback(async || Problem::of_status(axum::http::StatusCode::NOT_FOUND).into_response());

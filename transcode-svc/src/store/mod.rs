@@ -9,6 +9,7 @@
 mod client;
 mod clock;
 mod http;
+mod incoming;
 mod objects;
 mod retry;
 mod s3;
@@ -16,6 +17,7 @@ mod sink;
 mod source;
 mod upload;
 
+pub(crate) use incoming::Incoming;
 pub(crate) use objects::{Found, Objects, When, Written};
 
 use crate::config::{Config, StoreConfig};
