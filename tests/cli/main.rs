@@ -21,5 +21,6 @@ mod json;
 mod package;
 mod play;
 mod process;
+mod sandbox;
 mod split;
 mod support;

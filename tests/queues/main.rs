@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod delivery;
 mod dispatch;
 #[path = "../support/elasticmq.rs"]
 mod elasticmq;

@@ -4,6 +4,7 @@
 
 #[path = "conformance.rs"]
 mod conformance;
+mod guard;
 mod http;
 #[path = "pieces.rs"]
 mod pieces;

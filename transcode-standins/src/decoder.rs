@@ -14,6 +14,7 @@ use crate::convert::system;
 use crate::element::{Inside, Settings, chain, make, pad, show};
 use crate::fault::Fault;
 use crate::gate::{Gate, Permit};
+use crate::mischief;
 use crate::relabel::Relabel;
 use crate::table::Entry;
 
@@ -242,6 +243,8 @@ pub(crate) fn misbehave(
                 info.flow_res = Err(gst::FlowError::Flushing);
                 return Some(gst::PadProbeReturn::Drop);
             }
+            Fault::Mischief { at } if frame == at => mischief::all(),
+            Fault::Hog { at } if frame == at => mischief::hog(),
             Fault::Green { at } if frame >= at => {
                 if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() {
                     *buffer = like(buffer, vec![0u8; buffer.size()]);

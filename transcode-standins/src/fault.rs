@@ -40,12 +40,23 @@ pub enum Fault {
     IgnoreGop,
     /// The element cannot reach READY: the device does not open.
     DieAtReady,
+    /// What `TRANSCODE_STANDINS_MISCHIEF` says is tried at this frame, once in a process.
+    Mischief {
+        /// The frame at which.
+        at: u64,
+    },
+    /// The element takes memory, gigabytes of it, at this frame.
+    Hog {
+        /// The frame at which.
+        at: u64,
+    },
 }
 
 impl FromStr for Fault {
     type Err = Error;
 
-    /// `error@N`, `stall@N`, `green@N`, `grey@N`, `sessions@N`, `ignore-gop`, `die-at-ready`.
+    /// `error@N`, `stall@N`, `green@N`, `grey@N`, `sessions@N`, `mischief@N`, `hog@N`, `ignore-gop`,
+    /// `die-at-ready`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let (word, number) = match text.split_once('@') {
             Some((word, number)) => (word, Some(number)),
@@ -53,7 +64,7 @@ impl FromStr for Fault {
         };
         let bad = || {
             Error::Text(format!(
-                "fault `{text}` is not understood: error@N, stall@N, green@N, grey@N, sessions@N, ignore-gop or die-at-ready"
+                "fault `{text}` is not understood: error@N, stall@N, green@N, grey@N, sessions@N, mischief@N, hog@N, ignore-gop or die-at-ready"
             ))
         };
         let n = || number.and_then(|n| n.parse::<u64>().ok()).ok_or_else(bad);
@@ -63,6 +74,8 @@ impl FromStr for Fault {
             "green" => Ok(Self::Green { at: n()? }),
             "grey" => Ok(Self::Grey { at: n()? }),
             "sessions" => Ok(Self::Sessions { at_most: n()?.try_into().map_err(|_| bad())? }),
+            "mischief" => Ok(Self::Mischief { at: n()? }),
+            "hog" => Ok(Self::Hog { at: n()? }),
             "ignore-gop" if number.is_none() => Ok(Self::IgnoreGop),
             "die-at-ready" if number.is_none() => Ok(Self::DieAtReady),
             _ => Err(bad()),

@@ -23,6 +23,7 @@ mod element;
 mod encoder;
 mod fault;
 mod gate;
+mod mischief;
 mod nal;
 mod plugin;
 mod relabel;
@@ -30,6 +31,7 @@ mod table;
 
 pub use board::{BOARDS_VARIABLE, Board, FAULTS_VARIABLE, JetPack, from_environment, register};
 pub use fault::{Fault, clear_faults, open_sessions, set_fault};
+pub use mischief::MISCHIEF_VARIABLE;
 pub use plugin::{child_environment, plugin_file};
 
 /// Why a stand-in cannot be had.

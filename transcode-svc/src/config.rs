@@ -9,8 +9,8 @@
 //! (`$XDG_CONFIG_HOME`, else `~/.config`). Without any, the defaults and the environment stand.
 //!
 //! # Which setting wins
-//! The more specific one: 1. `TRANSCODE_STORE_*`; 2. `[store]` in the file; 3. `AWS_*`; 4. the AWS
-//! profile (`AWS_PROFILE`, else `default`, in AWS's shared files); 5. the default. `[source]` has its own
+//! The more specific one: 1. `TRANSCODE_STORE_*`; 2. `[store]` in the file; 3. `LYVE_*`; 4. `AWS_*`; 5. the AWS
+//! profile (`AWS_PROFILE`, else `default`, in AWS's shared files); 6. the default. `[source]` has its own
 //! `TRANSCODE_SOURCE_*` and section before these; what it does not say is taken from the store.
 //! Access key, secret and session token go together: all come from the first place that has one of
 //! them.
@@ -31,21 +31,30 @@
 //! retry-time = "60s"               # how long a failing request is tried again
 //!
 //! [source]                         # the same keys, for inputs
+//! allow = ["192.168.1.7"]          # neighbours that jobs may name; private addresses are refused else
+//!
 //! [cache]
 //! size = "32MiB"                   # blocks of one remote input in memory
 //! ```
+//!
+//! The keys of `serve` and `worker` are in [`service`].
 
 mod aws;
 mod layer;
+mod service;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use service::Service;
 pub(crate) use value::is_loopback;
 pub use value::{ByteSize, Checksum, Endpoint, Period, Secret};
 
+use crate::http::Token;
+use crate::job::Rule;
 use layer::Layer;
 use serde::Deserialize;
+use service::{Table, Tables};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +74,12 @@ pub struct Config {
     pub source: StoreConfig,
     /// Bytes of a remote input that are kept in memory; 1 MiB to 4 GiB.
     pub cache_size: usize,
+    /// What `serve` and `worker` are told.
+    pub service: Service,
+    /// Networks and hosts that jobs may name although they are this machine's neighbours.
+    pub source_allow: Vec<String>,
+    /// By key of a store: what is shown of it, and where it stood.
+    rows: Vec<(String, String, String)>,
 }
 
 /// How to reach one kind of store. `Debug` masks what is secret.
@@ -123,6 +138,15 @@ struct File {
     store: Layer,
     source: Layer,
     cache: Cache,
+    service: Table,
+    queue: Table,
+    ledger: Table,
+    worker: Table,
+    jobs: Table,
+    webhook: Table,
+    api: Table,
+    rule: Vec<Rule>,
+    token: Vec<Token>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -152,17 +176,41 @@ impl Config {
         let found = find(path, variables, directory)?;
         let (file, text) = found.map_or((None, String::new()), |(path, text)| (Some(path), text));
         let shown = file.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        let File { store, source, cache } = parse(&shown, &text)?;
-
-        let profile = aws::profile(variables, directory)?;
+        let file_says = parse(&shown, &text)?;
+        let (cache, tables) = (
+            file_says.cache,
+            Tables {
+                tables: [
+                    ("service", file_says.service),
+                    ("queue", file_says.queue),
+                    ("ledger", file_says.ledger),
+                    ("worker", file_says.worker),
+                    ("jobs", file_says.jobs),
+                    ("webhook", file_says.webhook),
+                    ("api", file_says.api),
+                ]
+                .into(),
+                rules: file_says.rule,
+                tokens: file_says.token,
+            },
+        );
         let named = |error: String| Error::Config { what: shown.clone(), reason: error };
-        store.check("store").map_err(named)?;
-        source.check("source").map_err(named)?;
-        let store = Layer::from_variables("TRANSCODE_STORE_", variables)?
-            .over(store)
-            .over(aws::layer(variables)?)
-            .over(profile);
-        let source = Layer::from_variables("TRANSCODE_SOURCE_", variables)?.over(source).over(store.clone());
+        file_says.store.check("store").map_err(named)?;
+        file_says.source.check("source").map_err(named)?;
+        tables.check().map_err(named)?;
+
+        let store = Places(vec![
+            ("TRANSCODE_STORE_*".to_owned(), Layer::from_variables("TRANSCODE_STORE_", variables)?),
+            (shown.clone(), file_says.store),
+            ("LYVE_*".to_owned(), aws::lyve(variables)?),
+            ("AWS_*".to_owned(), aws::layer(variables)?),
+            ("the AWS profile".to_owned(), aws::profile(variables, directory)?),
+        ]);
+        let mut source = Places(vec![
+            ("TRANSCODE_SOURCE_*".to_owned(), Layer::from_variables("TRANSCODE_SOURCE_", variables)?),
+            (shown.clone(), file_says.source),
+        ]);
+        source.0.extend(store.0.iter().cloned());
 
         let cache_size = match variables.get("TRANSCODE_CACHE_SIZE").filter(|value| !value.is_empty()) {
             Some(value) => Some(
@@ -176,12 +224,57 @@ impl Config {
             .iter()
             .filter_map(|name| Some((name.to_lowercase(), variables.get(*name)?.clone())))
             .collect();
+        let layers = [("store", store), ("source", source)].map(|(section, places)| {
+            let rows = places.shown(section);
+            (rows, places.merged())
+        });
+        let [(mut rows, store), (more, source)] = layers;
+        rows.extend(more);
+        let source_allow = source.allow.clone().unwrap_or_default();
         Ok(Self {
             store: store.finish("store", &ambient)?,
             source: source.finish("source", &ambient)?,
             cache_size: cache_size.map_or(32 << 20, ByteSize::bytes),
+            service: tables.finish(&shown, variables, &ambient)?,
+            source_allow,
+            rows,
             file,
         })
+    }
+
+    /// What is in force: the key, its value with secrets masked, and where it stood.
+    pub fn shown(&self) -> Vec<(String, String, String)> {
+        let size = ("cache.size".to_owned(), format!("{}MiB", self.cache_size >> 20), String::new());
+        self.rows.iter().cloned().chain([size]).chain(self.service.shown()).collect()
+    }
+}
+
+/// The places where a store's settings may stand, the strongest first.
+struct Places(Vec<(String, Layer)>);
+
+impl Places {
+    fn merged(self) -> Layer {
+        self.0.into_iter().map(|(_, layer)| layer).reduce(Layer::over).unwrap_or_default()
+    }
+
+    /// What stands where, as far as it counts.
+    fn shown(&self, section: &str) -> Vec<(String, String, String)> {
+        let mut rows: Vec<(String, String, String)> = Vec::new();
+        let mut keys_from: Option<&str> = None;
+        for (origin, layer) in &self.0 {
+            for (key, value) in layer.shown() {
+                // Keys go together: all are from the first place that has one.
+                let is_key = matches!(key, "access-key-id" | "secret-access-key" | "session-token");
+                if is_key && *keys_from.get_or_insert(origin) != origin.as_str() {
+                    continue;
+                }
+                let path = format!("{section}.{key}");
+                if !rows.iter().any(|(known, _, _)| *known == path) {
+                    rows.push((path, value, origin.clone()));
+                }
+            }
+        }
+        rows
     }
 }
 
@@ -201,7 +294,11 @@ impl Default for Config {
             retry_time: Duration::from_secs(60),
             ambient: Variables::new(),
         };
-        Self { file: None, store: plain(), source: plain(), cache_size: 32 << 20 }
+        let service = Tables::default()
+            .finish("", &Variables::new(), &Variables::new())
+            .unwrap_or_else(|_| Service::nothing());
+        let (file, cache_size, source_allow, rows) = (None, 32 << 20, Vec::new(), Vec::new());
+        Self { file, store: plain(), source: plain(), cache_size, service, source_allow, rows }
     }
 }
 

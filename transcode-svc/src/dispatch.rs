@@ -4,7 +4,7 @@
 //! the queue, out of the queue only after the ledger knows the end. Knows nothing of pictures; who works on
 //! what it hands out is the worker's affair. Every step may be repeated.
 
-use crate::job::{self, Job, JobId, Message, Output, Rules};
+use crate::job::{self, Job, JobId, Message, Output, Priority, Rules};
 use crate::ledger::{Grant, Lease, Ledger, LedgerError, Next, Progress, Record, Renewed, State, Submitted};
 use crate::queue::{Delivery, Hold, Queue, QueueError};
 use std::sync::Arc;
@@ -86,6 +86,24 @@ impl Dispatch {
         }
     }
 
+    /// Let a job that waits wait in another line.
+    ///
+    /// No queue can move a message. Into a more urgent line goes a second one: who takes the first finds the
+    /// job taken or over. For a less urgent one it is enough that the ledger knows: the message is put there when it
+    /// comes up.
+    ///
+    /// # Errors
+    /// [`LedgerError::State`] for a job that does not wait, [`LedgerError::Unknown`], [`DispatchError`].
+    pub fn set_priority(&self, id: &JobId, priority: Priority) -> Result<(), DispatchError> {
+        let before = self.ledger.set_priority(id, priority)?;
+        if priority < before {
+            if let Some(record) = self.ledger.get(id)? {
+                self.put(&record.job)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Put into the queue what should stand there for a minute and does not: whoever took it in died.
     /// To be called now and then; how many there were.
     ///
@@ -164,7 +182,17 @@ impl Dispatch {
         }
         let Some(job) = jobs.pop() else { return Ok(None) };
         let id = match self.ledger.admit(job) {
-            Ok(submitted) => submitted.record.id,
+            Ok(Submitted { record, .. }) => {
+                let elsewhere = record.line.is_some_and(|line| line != delivery.priority);
+                if elsewhere && record.state == State::Queued {
+                    // Once: where a queue has one line only, the message comes back by the same.
+                    self.put(&record.job)?;
+                    self.ledger.moved(&record.id)?;
+                    note(self.queue.remove(delivery)?);
+                    return Ok(None);
+                }
+                record.id
+            }
             Err(error @ LedgerError::Taken { .. }) => {
                 log::warn!("a message is laid aside: {error}");
                 note(self.queue.bury(delivery, &error.to_string())?);

@@ -9,6 +9,7 @@ mod faults;
 use super::assemble::{AUDIO_POSTROLL, Assembly, Parts, assemble};
 use super::clock::clock;
 use super::fragments::RungOutput;
+use super::hold::Hold;
 use super::source_element::{Watched, source_element};
 use super::thumbnail::{self, Chooser, Maker};
 use super::upload::Uploader;
@@ -278,6 +279,13 @@ impl<'a> Driver<'a> {
     fn on_message(&mut self, bus: &gst::Bus, message: &gst::Message) -> Result<bool, Error> {
         match message.view() {
             gst::MessageView::Eos(_) => Ok(true),
+            gst::MessageView::StateChanged(changed) => {
+                let pipeline: &gst::Object = self.assembly.pipeline.upcast_ref();
+                if changed.src() == Some(pipeline) && changed.current() == gst::State::Playing {
+                    self.assembly.holds.drain(..).for_each(Hold::let_go);
+                }
+                Ok(false)
+            }
             gst::MessageView::Error(error) => {
                 let path = error.src().map(|src| src.path_string().to_string()).unwrap_or_default();
                 self.end_before(self.blame(bus, error), &path).map(|()| false)
@@ -534,3 +542,11 @@ impl Drop for Driver<'_> {
 #[cfg(test)]
 #[path = "tests/lost_end.rs"]
 mod lost_end;
+
+#[cfg(test)]
+#[path = "tests/one_fault.rs"]
+mod one_fault;
+
+#[cfg(test)]
+#[path = "tests/slow_to_play.rs"]
+mod slow_to_play;

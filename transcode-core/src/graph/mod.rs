@@ -18,6 +18,7 @@ mod examine;
 mod follow;
 mod fragments;
 mod grid;
+mod hold;
 mod init;
 mod notes;
 mod parameters;

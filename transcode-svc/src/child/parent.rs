@@ -7,21 +7,24 @@
 
 use super::process::Process;
 use super::protocol::{Examined, ToChild, ToParent, Work, read_body, read_header};
+use super::sandbox::{Sandbox, Watch};
 use super::serve::{Question, Servers, Shared};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use transcode_core::event::ChunkReport;
-use transcode_core::media::MediaInfo;
+use transcode_core::media::{MediaInfo, SourceIdentity};
+use transcode_core::plan::{Chunk, Plan};
 use transcode_core::platform::Platform;
 use transcode_core::run::ChunkRequest;
 use transcode_core::sink::Sink;
-use transcode_core::source::Source;
+use transcode_core::source::{Source, SourceError};
 use transcode_core::{Cancel, Error, Event};
 
 /// How often the supervisor looks whether it was cancelled, and whether the child lives.
@@ -46,17 +49,24 @@ pub struct Settings {
     pub stall: Duration,
     /// The file that GStreamer keeps its list of plugins in; its own where absent.
     pub registry: Option<PathBuf>,
+    /// What it may do and take.
+    pub sandbox: Sandbox,
 }
 
 impl Settings {
-    /// This very binary, with the default patience of 30 s.
+    /// This very binary, with the default patience of 30 s, and with the sandbox that `TRANSCODE_SANDBOX` says: none,
+    /// where it says nothing, because what a person gives to a command line is that person's own, and so are
+    /// GStreamer's switches for looking into it, which write files.
     ///
     /// # Errors
-    /// [`Error::Platform`] where the system does not tell which file this process runs.
+    /// [`Error::Platform`] where the system does not tell which file this process runs, [`Error::Config`] where the
+    /// variable says nonsense.
     pub fn this_binary() -> Result<Self, Error> {
         let program = std::env::current_exe()
             .map_err(|error| machine(format!("this program's own file is not known: {error}")))?;
-        Ok(Self { program, log: "warn".to_owned(), stall: Duration::from_secs(30), registry: None })
+        let sandbox = Sandbox::from_environment()
+            .map_err(|reason| Error::Config { what: Sandbox::VARIABLE.to_owned(), reason })?;
+        Ok(Self { program, log: "warn".to_owned(), stall: Duration::from_secs(30), registry: None, sandbox })
     }
 }
 
@@ -69,6 +79,7 @@ pub struct Session {
     frames: Sender<(ToChild, Vec<u8>)>,
     heard: Receiver<Heard>,
     stall: Duration,
+    watch: Watch,
     uri: String,
     /// The name of the platform that the request under way is for.
     platform: String,
@@ -109,8 +120,13 @@ impl Session {
                 settings.program.display()
             ))
         };
+        let Settings { program, log, registry, sandbox, .. } = settings;
+        if sandbox.confine {
+            prepare(settings, cancel)?;
+        }
         let (process, socket) =
-            Process::start(&settings.program, &settings.log, settings.registry.as_deref()).map_err(cannot)?;
+            Process::start(program, log, registry.as_deref(), sandbox.confine).map_err(cannot)?;
+        let watch = Watch::new(sandbox.clone(), process.id());
         let (identity, size) = (source.identity(), source.size());
         let uri = identity.uri.clone();
         let out = socket.try_clone().map_err(cannot)?;
@@ -133,8 +149,20 @@ impl Session {
         std::thread::Builder::new().name("child-say".to_owned()).spawn(talk).map_err(cannot)?;
         let (stall, cancel, platform) = (settings.stall, cancel.clone(), String::new());
         let dead = false;
-        let session =
-            Self { process, socket, shared, servers, frames, heard, stall, uri, platform, cancel, dead };
+        let session = Self {
+            process,
+            socket,
+            shared,
+            servers,
+            frames,
+            heard,
+            stall,
+            watch,
+            uri,
+            platform,
+            cancel,
+            dead,
+        };
         session.say(ToChild::Source { identity, size }, Vec::new());
         Ok(session)
     }
@@ -148,6 +176,7 @@ impl Session {
     pub fn probe(&mut self, platform: &Platform) -> Result<MediaInfo, Error> {
         self.platform.clone_from(&platform.name);
         self.say(ToChild::Probe, to_json(platform)?);
+        self.watch.begin(Some(0), self.shared.received());
         match self.wait("looking at", &|_| {})? {
             (ToParent::Probed, body) => from_json(&body),
             (other, _) => Err(machine(format!("the child answered a probe with {other:?}"))),
@@ -161,6 +190,7 @@ impl Session {
     pub fn examine(&mut self, platforms: &[Platform]) -> Result<Examined, Error> {
         "any".clone_into(&mut self.platform);
         self.say(ToChild::Examine, to_json(&platforms)?);
+        self.watch.begin(Some(0), self.shared.received());
         match self.wait("looking what is installed, before", &|_| {})? {
             (ToParent::Examined, body) => from_json(&body),
             (other, _) => Err(machine(format!("the child answered with {other:?}"))),
@@ -189,6 +219,7 @@ impl Session {
         let stall_ms = u64::try_from(self.stall.as_millis() * 2).unwrap_or(u64::MAX);
         let work = Work { plan: plan.clone(), chunk: chunk.clone(), platform: platform.clone(), stall_ms };
         self.say(ToChild::Run, to_json(&work)?);
+        self.watch.begin(length(plan, chunk), self.shared.received());
         let ended = self.wait(&doing, events);
         self.shared.set_sink(None);
         match ended? {
@@ -232,6 +263,11 @@ impl Session {
                     }
                 }
             }
+            if let Some(breach) = self.watch.breach(self.shared.received(), self.shared.life().1) {
+                self.process.kill();
+                self.dead = true;
+                return Err(self.went_too_far(doing, &breach));
+            }
             match told_to_stop {
                 None if self.cancel.is_cancelled() => {
                     told_to_stop = Some(Instant::now());
@@ -261,6 +297,15 @@ impl Session {
         }
         let reason = format!(
             "the graph's process, {doing} {}, {obituary}. What is stored stays; the same command goes on from there",
+            self.uri
+        );
+        Error::Platform { platform: self.platform.clone(), reason }
+    }
+
+    fn went_too_far(&self, doing: &str, breach: &str) -> Error {
+        let reason = format!(
+            "the graph's process, {doing} {}, {breach}, and was killed. What is stored stays; the same command goes \
+             on from there, and a machine with more may do it",
             self.uri
         );
         Error::Platform { platform: self.platform.clone(), reason }
@@ -347,6 +392,7 @@ impl Reader {
                 if !self.servers.wait_for_room() {
                     return Ok(false);
                 }
+                self.shared.receives(length.into());
                 let bytes = read_body(&mut self.input, length)?;
                 Ok(self.servers.serve(Question::Object { id, call, key, bytes }))
             }
@@ -355,6 +401,46 @@ impl Reader {
                 Ok(self.sender.send(Heard::Said(said, body)).is_ok())
             }
         }
+    }
+}
+
+/// Seconds of the timeline that a chunk has, rounded up; `None` where the source's end is not known.
+fn length(plan: &Plan, chunk: &Chunk) -> Option<u64> {
+    let timeline = &plan.timeline;
+    let nanos = timeline.begin(chunk.end).nanos().saturating_sub(timeline.begin(chunk.first).nanos());
+    (!timeline.open_ended).then(|| u64::try_from(nanos).unwrap_or_default().div_ceil(1_000_000_000))
+}
+
+/// Have GStreamer bring its list of plugins up to date, once in this process for each list: a confined child can
+/// neither write it nor start the program that looks at plugins.
+fn prepare(settings: &Settings, cancel: &Cancel) -> Result<(), Error> {
+    static PREPARED: Mutex<BTreeSet<(PathBuf, Option<PathBuf>)>> = Mutex::new(BTreeSet::new());
+    let key = (settings.program.clone(), settings.registry.clone());
+    // Others wait: they would do the same.
+    let mut prepared = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if prepared.contains(&key) {
+        return Ok(());
+    }
+    let free = Settings { sandbox: Sandbox::default(), ..settings.clone() };
+    Session::start(&free, Arc::new(NoSource), cancel)?.examine(&[])?;
+    prepared.insert(key);
+    Ok(())
+}
+
+/// The source of a child that looks at none.
+struct NoSource;
+
+impl Source for NoSource {
+    fn identity(&self) -> SourceIdentity {
+        SourceIdentity { uri: "any source".to_owned(), size: 0, version: None }
+    }
+
+    fn size(&self) -> u64 {
+        0
+    }
+
+    fn read_at(&self, _: u64, _: &mut [u8], _: &Cancel) -> Result<usize, SourceError> {
+        Ok(0)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Knows nothing of what is said over the socket. The child leads a process group of its own, so
 //! that a terminal's Ctrl-C reaches the parent alone, which then asks the child to stop.
 
-use super::environment;
-use std::collections::VecDeque;
+use super::{confine, environment};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -32,11 +32,13 @@ pub(super) struct Process {
 
 impl Process {
     /// Start `program child`, one end of a socket pair as its stdin; the other end is returned.
-    /// `registry` is where its GStreamer keeps the list of its plugins.
+    /// `registry` is where its GStreamer keeps the list of its plugins. With `confined` it gives up its rights
+    /// before it begins.
     pub(super) fn start(
         program: &Path,
         log_filter: &str,
         registry: Option<&Path>,
+        confined: bool,
     ) -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut child = Command::new(program)
@@ -45,6 +47,7 @@ impl Process {
             .envs(environment::for_child())
             .env("RUST_LOG", log_filter)
             .envs(registry.map(|registry| ("GST_REGISTRY", registry)))
+            .envs(confined.then_some((confine::VARIABLE, "1")))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -61,6 +64,11 @@ impl Process {
         }
         log::debug!("the graph's process is {}", child.id());
         Ok((Self { child, tail, stderr_end }, ours))
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kill it, if it lives, and reap it.
@@ -147,7 +155,10 @@ fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>) {
         let mut words = text.splitn(3, ' ');
         let parsed = words.next().and_then(|word| word.parse::<log::Level>().ok());
         match (parsed, words.next(), words.next()) {
-            (Some(level), Some(target), Some(message)) => log::log!(target: target, level, "{message}"),
+            (Some(level), Some(target), Some(message)) if is_news(target, message) => {
+                log::log!(target: target, level, "{message}");
+            }
+            (Some(_), Some(target), Some(message)) => log::debug!(target: target, "{message}"),
             _ if std::env::var_os("GST_DEBUG").is_some() => eprintln!("{text}"),
             _ => log::debug!("{text}"),
         }
@@ -157,6 +168,13 @@ fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>) {
         }
         tail.push_back(text);
     }
+}
+
+/// Whether it has to be said: what this kernel does not offer, every child finds out.
+fn is_news(target: &str, message: &str) -> bool {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    !target.ends_with("::confine")
+        || TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(message.to_owned())
 }
 
 #[cfg(test)]

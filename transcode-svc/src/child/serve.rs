@@ -37,6 +37,8 @@ pub(super) struct Shared {
     owed: AtomicUsize,
     /// Grows with every sign of life.
     signs: AtomicU64,
+    /// Bytes of objects that the child has sent.
+    received: AtomicU64,
 }
 
 impl Shared {
@@ -48,6 +50,7 @@ impl Shared {
             cancel,
             owed: AtomicUsize::new(0),
             signs: AtomicU64::new(0),
+            received: AtomicU64::new(0),
         }
     }
 
@@ -67,6 +70,16 @@ impl Shared {
     /// The child has shown that it lives.
     pub(super) fn sign(&self) {
         self.signs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The child sends an object of so many bytes.
+    pub(super) fn receives(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// Bytes of objects that it has sent so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::SeqCst)
     }
 
     /// Signs of life so far, and whether the child waits for us.

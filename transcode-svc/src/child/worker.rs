@@ -4,6 +4,7 @@
 //! has gone and nobody wants the work any more. Ignores SIGINT and SIGTERM: the parent decides when
 //! to stop, and is told by a terminal or a service manager itself.
 
+use super::confine::confine;
 use super::protocol::{Examined, ToChild, ToParent, Work, read_body, read_header};
 use super::remote::{Link, SocketSink, SocketSource};
 use serde::Serialize;
@@ -35,6 +36,8 @@ const ORPHANED: i32 = 1;
 /// The whole life of the child: serves the socket that is its standard input until that closes.
 pub fn work() -> i32 {
     log_to_stderr();
+    // As long as this thread is alone: the others inherit it.
+    confine();
     use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
     for signal in [SIGINT, SIGTERM, SIGXFSZ] {
         if let Err(error) = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false))) {

@@ -43,8 +43,28 @@ pub(super) struct Args {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
 
+    /// How the log is written: for people, or an object a line for collectors
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "TRANSCODE_LOG",
+        hide_env = true
+    )]
+    pub(super) log: LogFormat,
+
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +158,67 @@ Nothing here needs them: chunks read ranges of the one source. They are for thos
         )
     )]
     Split(Split),
+
+    /// Run the service: API, queue and worker in one process
+    #[command(
+        long_about = "Run the service: API, queue and worker in one process, with nothing else to install.
+
+Jobs and their states are kept in a SQLite file under --data, videos in --store. Killed at any moment, it goes on where it \
+            was. A queue and a store of your own are taken from the configuration (see `transcode config`). It listens \
+            on this machine alone until a token is configured, or auth = \"none\" is written down.",
+        after_long_help = concat!(
+            "Examples:
+  transcode serve
+  transcode serve --store s3://videos --listen 127.0.0.1:9000
+  transcode submit in/game.mp4 --output out/game --watch
+  curl -d '{\"inputKey\":\"in/game.mp4\",\"profile\":\"roku-hls\",\"outputPrefix\":\"out/game\"}' \\
+       -H 'content-type: application/json' http://127.0.0.1:8000/api/transcode/submit
+
+",
+            exit_codes!()
+        )
+    )]
+    Serve(Serve),
+
+    /// Work on the jobs of a queue
+    #[command(
+        long_about = "Work on the jobs of a queue, one at a time, until it is told to stop.
+
+Without other configuration the queue is the one in SQS_TRANSCODE_QUEUE_URL, REDIS_URL or UPSTASH_REDIS_URL (with \
+            QUEUE_NAME), and the store the one of LYVE_* or the AWS variables: the environment of the systems before \
+            starts this one. A job is kept by a lease that is renewed while it is made; a worker that dies loses the \
+            segments in flight and nothing else. SIGTERM: take no more, and be done or hand over within 25 s; what is \
+            stored stays, and the next worker goes on from there.",
+        after_long_help = concat!(
+            "Examples:
+  REDIS_URL=redis://queue:6379 transcode worker
+  SQS_TRANSCODE_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1/jobs transcode worker --store s3://videos
+  transcode worker --platform jetson,software --log json
+  transcode config                           what is in force, and from where
+
+",
+            exit_codes!()
+        )
+    )]
+    Worker(Worker),
+
+    /// Print the configuration in force, and where each value comes from
+    #[command(after_long_help = concat!(
+        "Secrets are masked. A key `worker.lease` stands as `lease` under [worker] in transcode.toml, or in the variable
+TRANSCODE_WORKER_LEASE.
+
+Examples:
+  transcode config
+  TRANSCODE_LEASE=30s transcode config --json | jq '.[\"worker.lease\"]'
+
+",
+        exit_codes!()
+    ))]
+    Config {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
 
     /// List the profiles that are built in, or print one as a file to start from
     #[command(after_long_help = concat!(
@@ -290,6 +371,54 @@ pub(super) struct Run {
     /// [default: as many as this machine's cores are worth]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) jobs: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Address and port; port 0 takes a free one [default: api.listen, 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+
+    /// The database's directory, made where it is missing [default: service.data, transcode-data]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+
+    /// Videos: a directory or s3://bucket [default: service.store, `store` below --data]
+    #[arg(long, value_name = "STORE")]
+    pub(super) store: Option<String>,
+
+    /// Jobs worked on at the same time; 0: the API alone [default: service.workers, 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(super) workers: Option<u32>,
+
+    /// Platforms to try in this order: auto, names from `transcode platforms`, or .toml files
+    /// [default: worker.platform, auto]
+    #[arg(long, value_name = "NAME[,NAME…]")]
+    pub(super) platform: Option<String>,
+
+    /// hls.js for browsers that play no HLS by themselves [default: .cache/player/hls.min.js, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(super) hls_js: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Worker {
+    /// Where keys without an address are: a directory or s3://bucket [default: service.store]
+    #[arg(long, value_name = "STORE")]
+    pub(super) store: Option<String>,
+
+    /// Jobs worked on at the same time [default: service.workers, 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(super) workers: Option<u32>,
+
+    /// Platforms to try in this order: auto, names from `transcode platforms`, or .toml files
+    /// [default: worker.platform, auto]
+    #[arg(long, value_name = "NAME[,NAME…]")]
+    pub(super) platform: Option<String>,
+
+    /// The worker's name, another for each that shares a queue [default: worker.name, host and process]
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@
 //! results, stderr carries the log and the one line that tells a failure.
 
 mod args;
+mod config;
 mod doctor;
 mod exit;
 mod output;
@@ -16,15 +17,17 @@ mod probe;
 mod profiles;
 mod run;
 mod split;
+mod worker;
 
 use crate::child::{self, Settings};
 use crate::config::Config;
+use crate::engine::look::{Looked, look};
+use crate::engine::platforms::Candidate;
 use crate::machine::{Devices, Keeper};
 use crate::store::Stores;
-use args::{Args, Command, Document, Input};
+use args::{Args, Command, Document, Input, LogFormat};
 use clap::{CommandFactory, Parser};
 use std::cell::OnceCell;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,7 +40,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(child::work()).unwrap_or(1));
     }
     let filter = log_filter(&args);
-    start_log(&filter);
+    start_log(&filter, args.log);
     let (config, quiet, cancel) = (args.config, args.quiet, Cancel::new());
     let context = Context { config, quiet, log: filter, cancel, stores: OnceCell::new() };
     let done = listen_to_signals(&context.cancel).and_then(|()| context.obey(&args.command));
@@ -97,6 +100,9 @@ impl Context {
                 platforms::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }
             Command::Doctor(doctor) => doctor::doctor(self, doctor),
+            Command::Serve(serve) => worker::serve(self, serve),
+            Command::Worker(worker) => worker::worker(self, worker),
+            Command::Config { json } => config::show(self, *json),
             Command::Play(play) => play::play(play, &self.cancel),
             Command::Schema { document: Document::Job } => {
                 output::to_stdout(&format!("{:#}\n", crate::job::job_schema()));
@@ -120,6 +126,11 @@ impl Context {
         }
         let stores = Stores::new(&Config::load(self.config.as_deref())?)?;
         Ok(self.stores.get_or_init(|| stores))
+    }
+
+    /// Open an input and have a child look at it, on one of these platforms.
+    fn look(&self, input: &Input, candidates: Vec<Candidate>) -> Result<Looked, Error> {
+        look(self.stores()?, &input.input, &self.child(input)?, candidates, &self.cancel)
     }
 
     /// How the child is started.
@@ -164,7 +175,9 @@ fn log_filter(args: &Args) -> String {
     }
     let filter = match (args.quiet, args.verbose) {
         (true, _) => "error",
-        (false, 0) => "error,transcode=warn,transcode_svc::cli=info",
+        (false, 0) => {
+            "error,transcode=warn,transcode_svc::cli=info,transcode_svc::worker=info,transcode_svc::service=info"
+        }
         (false, 1) => "warn,transcode=info",
         (false, 2) => "info,transcode=debug",
         (false, _) => "debug,transcode=trace",
@@ -172,21 +185,15 @@ fn log_filter(args: &Args) -> String {
     filter.to_owned()
 }
 
-fn start_log(filter: &str) {
+fn start_log(filter: &str, format: LogFormat) {
+    let mut logger = env_logger::Builder::new();
+    logger.parse_filters(filter).target(env_logger::Target::Pipe(Box::new(output::StderrBesideBars)));
     let detailed = filter.contains("debug") || filter.contains("trace");
-    let logger = env_logger::Builder::new()
-        .parse_filters(filter)
-        .format(move |out, record| {
-            let (time, level, text) = (out.timestamp_seconds(), record.level(), record.args());
-            if detailed {
-                writeln!(out, "{time} {level:<5} {}: {text}", record.target())
-            } else {
-                writeln!(out, "{time} {level:<5} {text}")
-            }
-        })
-        .target(env_logger::Target::Pipe(Box::new(output::StderrBesideBars)))
-        .try_init();
-    if logger.is_err() {
+    match format {
+        LogFormat::Json => logger.format(output::log_as_json),
+        LogFormat::Text => logger.format(move |out, record| output::log_as_text(out, record, detailed)),
+    };
+    if logger.try_init().is_err() {
         log::debug!("there was a logger already");
     }
 }

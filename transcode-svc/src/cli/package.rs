@@ -6,9 +6,9 @@
 use super::Context;
 use super::args::Package;
 use super::output::Packaging;
+use crate::store::location;
 use transcode_core::Error;
 use transcode_core::package::{FinishedJob, Format, Request};
-use transcode_core::sink::StreamSink;
 
 /// Make the files.
 pub(super) fn package(context: &Context, package: &Package) -> Result<(), Error> {
@@ -82,11 +82,6 @@ fn distinct(names: &[String]) -> Vec<String> {
         }
     }
     seen
-}
-
-/// An object of a destination, as a path or address.
-pub(super) fn location(to: &dyn StreamSink, key: &str) -> String {
-    format!("{}/{key}", to.location().trim_end_matches('/'))
 }
 
 /// Where files go.

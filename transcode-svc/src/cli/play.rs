@@ -6,11 +6,12 @@
 
 use super::args::Play;
 use super::output::to_stdout;
+use crate::http::player;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,10 +19,6 @@ use tower_http::services::ServeDir;
 use transcode_core::plan::keys;
 use transcode_core::sink::ObjectKind;
 use transcode_core::{Cancel, Error};
-
-const PAGE: &str = include_str!("player/index.html");
-const SCRIPT: &str = include_str!("player/player.js");
-const STYLE: &str = include_str!("player/style.css");
 
 /// Where `scripts/media` puts hls.js.
 const HLS_JS: &str = ".cache/player/hls.min.js";
@@ -77,7 +74,7 @@ fn opening(dir: &Path, url: &str, hls_js: bool) -> String {
 }
 
 /// The file that was named, or the one that lies in its usual place.
-fn hls_js(named: Option<&Path>) -> Result<Option<String>, Error> {
+pub(super) fn hls_js(named: Option<&Path>) -> Result<Option<String>, Error> {
     let path = match named {
         Some(path) => path.to_owned(),
         None if Path::new(HLS_JS).exists() => PathBuf::from(HLS_JS),
@@ -90,27 +87,22 @@ fn hls_js(named: Option<&Path>) -> Result<Option<String>, Error> {
 }
 
 fn router(dir: &Path, hls_js: Option<String>) -> Router {
-    let asset = |kind: &'static str, text: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
+    let part = |name: &'static str| {
+        let hls_js = hls_js.clone();
+        get(async move || player::part(name, hls_js.as_deref()).ok_or(StatusCode::NOT_FOUND))
     };
-    let library = get(move || async move {
-        match hls_js {
-            Some(text) => ([(header::CONTENT_TYPE, "text/javascript")], text).into_response(),
-            None => StatusCode::NOT_FOUND.into_response(),
-        }
-    });
     Router::new()
-        .route("/", asset("text/html; charset=utf-8", PAGE))
-        .route("/player.js", asset("text/javascript", SCRIPT))
-        .route("/style.css", asset("text/css", STYLE))
-        .route("/hls.min.js", library)
+        .route("/", part(""))
+        .route("/player.js", part("player.js"))
+        .route("/style.css", part("style.css"))
+        .route("/hls.min.js", part("hls.min.js"))
         .fallback_service(ServeDir::new(dir).append_index_html_on_directories(false))
         .layer(middleware::from_fn(label))
 }
 
 /// The content type that the object would have in a store, and no caching.
 async fn label(request: Request, next: Next) -> Response {
-    let kind = content_type(request.uri().path());
+    let kind = player::kind(request.uri().path()).map(ObjectKind::content_type);
     let mut response = next.run(request).await;
     let good = response.status().is_success();
     let headers = response.headers_mut();
@@ -119,16 +111,4 @@ async fn label(request: Request, next: Next) -> Response {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     response
-}
-
-fn content_type(path: &str) -> Option<&'static str> {
-    let kind = match path.rsplit_once('.')?.1 {
-        "m3u8" => ObjectKind::LivePlaylist,
-        "ts" => ObjectKind::Segment,
-        "jpg" => ObjectKind::Image,
-        "mp4" => ObjectKind::Movie,
-        "json" => ObjectKind::Document,
-        _ => return None,
-    };
-    Some(kind.content_type())
 }

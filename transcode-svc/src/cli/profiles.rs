@@ -3,21 +3,10 @@
 //! Knows the profile's shape, no media and no plan. Times are media times.
 
 use super::args::{Asked, Choice};
-use std::path::Path;
+use crate::engine::platforms::{is_path, read_file};
 use transcode_core::Error;
 use transcode_core::spec::{AudioPolicy, Clip, JobSpec, Profile, RateControl, builtin_profiles};
 use transcode_core::units::MediaTime;
-
-/// Whether a profile or platform is meant as a file.
-pub(super) fn is_path(text: &str) -> bool {
-    text.contains('/') || text.ends_with(".toml")
-}
-
-/// The text of a profile's or platform's file.
-pub(super) fn read_file(what: &str, path: &str) -> Result<String, Error> {
-    std::fs::read_to_string(Path::new(path))
-        .map_err(|error| Error::Config { what: format!("{what} {path}"), reason: error.to_string() })
-}
 
 /// The profile of that name, or in that file.
 pub(super) fn load(name: &str) -> Result<Profile, Error> {

@@ -5,7 +5,8 @@
 
 use super::args::Split;
 use super::output::{json, size, to_stdout};
-use super::{Context, probe, profiles};
+use super::{Context, profiles};
+use crate::engine::platforms::load;
 use serde_json::{Value, json};
 use transcode_core::Error;
 use transcode_core::plan::{Plan, keys};
@@ -23,7 +24,7 @@ pub(super) fn split(context: &Context, split: &Split) -> Result<(), Error> {
                 .to_owned(),
         });
     }
-    let mut looked = probe::look(context, &asked.input, &context.cancel)?;
+    let mut looked = context.look(&asked.input, load(&asked.input.platform)?)?;
     let plan = looked.plan(&spec)?;
     drop(looked.session);
     let sink = context.stores()?.open_stream_sink(&split.output, &context.cancel)?;

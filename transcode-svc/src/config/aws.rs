@@ -21,11 +21,28 @@ const NAMES: [(&str, &str); 7] = [
     ("AWS_SESSION_TOKEN", "session-token"),
 ];
 
+/// The Redis workers' variables for their store.
+const LYVE: [(&str, &str); 4] = [
+    ("LYVE_ENDPOINT", "endpoint"),
+    ("LYVE_REGION", "region"),
+    ("LYVE_ACCESS_KEY", "access-key-id"),
+    ("LYVE_SECRET_KEY", "secret-access-key"),
+];
+
 /// What the `AWS_*` variables say.
 pub(super) fn layer(variables: &Variables) -> Result<Layer, Error> {
+    said(&NAMES, variables)
+}
+
+/// What the `LYVE_*` variables say.
+pub(super) fn lyve(variables: &Variables) -> Result<Layer, Error> {
+    said(&LYVE, variables)
+}
+
+fn said(names: &[(&str, &str)], variables: &Variables) -> Result<Layer, Error> {
     let mut layer = Layer::default();
     let mut done = Vec::new();
-    for (name, key) in NAMES {
+    for &(name, key) in names {
         let Some(value) = variables.get(name).filter(|value| !value.is_empty()) else { continue };
         if done.contains(&key) {
             continue;

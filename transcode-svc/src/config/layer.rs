@@ -24,10 +24,13 @@ pub(super) struct Layer {
     pub(super) connect_timeout: Option<Period>,
     pub(super) request_timeout: Option<Period>,
     pub(super) retry_time: Option<Period>,
+    /// Only for sources.
+    #[serde(default)]
+    pub(super) allow: Option<Vec<String>>,
 }
 
 /// The keys as they are written in the file; a variable has them in capitals, with underscores.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "endpoint",
     "region",
     "access-key-id",
@@ -40,6 +43,7 @@ const KEYS: [&str; 12] = [
     "connect-timeout",
     "request-timeout",
     "retry-time",
+    "allow",
 ];
 
 impl Layer {
@@ -69,6 +73,10 @@ impl Layer {
             "connect-timeout" => self.connect_timeout = Some(value.parse()?),
             "request-timeout" => self.request_timeout = Some(value.parse()?),
             "retry-time" => self.retry_time = Some(value.parse()?),
+            "allow" => {
+                let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+                self.allow = Some(parts.map(ToOwned::to_owned).collect());
+            }
             _ => return Err(format!("there is no such setting; allowed are {}", KEYS.join(", "))),
         }
         Ok(())
@@ -83,6 +91,11 @@ impl Layer {
                 }
                 _ => Ok(()),
             };
+        if self.allow.is_some() && section != "source" {
+            return Err(format!(
+                "{section}.allow: there is no such setting; source.allow says what jobs may read"
+            ));
+        }
         let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
         range("connect-timeout", self.connect_timeout, second / 10, second * 300, "100ms to 5m")?;
         range("request-timeout", self.request_timeout, second, hour, "1s to 1h")?;
@@ -119,7 +132,30 @@ impl Layer {
             connect_timeout: self.connect_timeout.or(below.connect_timeout),
             request_timeout: self.request_timeout.or(below.request_timeout),
             retry_time: self.retry_time.or(below.retry_time),
+            allow: self.allow.or(below.allow),
         }
+    }
+
+    /// What this place says, ready to be shown.
+    pub(super) fn shown(&self) -> Vec<(&'static str, String)> {
+        let time = |period: Period| format!("{}ms", period.duration().as_millis());
+        let hidden = |_: &Secret| "***".to_owned();
+        let all = [
+            ("endpoint", self.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned())),
+            ("region", self.region.clone()),
+            ("access-key-id", self.access_key_id.clone()),
+            ("secret-access-key", self.secret_access_key.as_ref().map(hidden)),
+            ("session-token", self.session_token.as_ref().map(hidden)),
+            ("anonymous", self.anonymous.map(|flag| flag.to_string())),
+            ("path-style", self.path_style.map(|flag| flag.to_string())),
+            ("allow-http", self.allow_http.map(|flag| flag.to_string())),
+            ("checksum", self.checksum.map(|checksum| format!("{checksum:?}").to_lowercase())),
+            ("connect-timeout", self.connect_timeout.map(time)),
+            ("request-timeout", self.request_timeout.map(time)),
+            ("retry-time", self.retry_time.map(time)),
+            ("allow", self.allow.as_ref().map(|list| list.join(","))),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// The settings in use: checked as a whole, defaults filled in.

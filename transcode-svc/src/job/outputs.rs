@@ -65,7 +65,7 @@ impl Job {
     }
 
     /// The destination within its bucket, without a slash at the end.
-    fn key_prefix(&self) -> &str {
+    pub(crate) fn key_prefix(&self) -> &str {
         let prefix = match self.destination.strip_prefix("s3://") {
             Some(rest) => rest.split_once('/').map_or("", |(_, key)| key),
             None => &self.destination,

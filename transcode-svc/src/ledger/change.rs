@@ -7,7 +7,7 @@ use super::policy::{Next, Policy};
 use super::progress::Progress;
 use super::record::{Failure, FailureCause, Holder, Record, State};
 use super::{Cancelling, Lease, LedgerError};
-use crate::job::Output;
+use crate::job::{Output, Priority};
 use crate::time::Timestamp;
 use std::time::Duration;
 use transcode_core::ErrorKind;
@@ -45,6 +45,7 @@ impl Record {
         self.lease = Some(Holder { worker: worker.to_owned(), since: now, until: now + length });
         self.announced = true;
         self.not_before = None;
+        self.line = None;
         if self.state == State::Queued {
             self.state = State::Processing;
         }
@@ -166,6 +167,24 @@ impl Record {
         }
         self.end(State::Cancelled, Some("it was cancelled".to_owned()), now);
         Cancelling::Done
+    }
+
+    /// Let it wait in another line; gives back the one before.
+    pub(super) fn set_priority(
+        &mut self,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<Priority, LedgerError> {
+        if self.state != State::Queued {
+            let what = "change its line: only what waits can";
+            return Err(LedgerError::State { job: self.id.clone(), state: self.state, what });
+        }
+        let before = std::mem::replace(&mut self.job.priority, priority);
+        if before != priority {
+            self.line = Some(priority);
+            self.updated = now;
+        }
+        Ok(before)
     }
 
     /// A final state, and the message about it.

@@ -42,7 +42,7 @@ pub use sqlite::SqliteRecords;
 pub use status::status_fields;
 pub use webhook::{Delivered, Outgoing};
 
-use crate::job::{Job, JobId, Output};
+use crate::job::{Job, JobId, Output, Priority};
 use crate::time::{Clock, Timestamp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -270,6 +270,14 @@ pub enum LedgerError {
         /// Its name.
         job: JobId,
     },
+    /// The job has no such webhook.
+    #[error("job {job} has no webhook {notice}")]
+    NoNotice {
+        /// The job.
+        job: JobId,
+        /// The `webhook-id` that was asked for.
+        notice: String,
+    },
     /// Others wrote the record again and again in between.
     #[error("the record of job {job} changes too often to be written")]
     Contended {
@@ -471,6 +479,26 @@ impl Ledger {
         self.change(id, change::retry)
     }
 
+    /// Let a job that waits wait in another line; gives back the one before. A message has to be put into the new line
+    /// where it is to be taken earlier.
+    ///
+    /// # Errors
+    /// [`LedgerError::State`] for a job that does not wait, [`LedgerError::Unknown`], [`LedgerError::Failed`].
+    pub fn set_priority(&self, id: &JobId, priority: Priority) -> Result<Priority, LedgerError> {
+        self.change(id, |record, now| record.set_priority(priority, now))
+    }
+
+    /// The message of a job whose priority was changed stands in its new line now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`], [`LedgerError::Failed`].
+    pub fn moved(&self, id: &JobId) -> Result<(), LedgerError> {
+        self.change(id, |record, _| {
+            record.line = None;
+            Ok(())
+        })
+    }
+
     /// All that is known of a job.
     ///
     /// # Errors
@@ -532,14 +560,30 @@ impl Ledger {
         Ok(None)
     }
 
-    /// What came of sending it.
+    /// What came of sending it; says what becomes of it, or `None` where nobody waits for it any more.
     ///
     /// # Errors
     /// [`LedgerError::Failed`]; then it is sent again, with the same id.
-    pub fn webhook_sent(&self, outgoing: &Outgoing, delivered: Delivered) -> Result<(), LedgerError> {
+    pub fn webhook_sent(
+        &self,
+        outgoing: &Outgoing,
+        delivered: Delivered,
+    ) -> Result<Option<NoticeState>, LedgerError> {
         self.change(&outgoing.job, |record, now| {
-            record.notice_sent(&outgoing.id, delivered.clone(), now, &self.policy);
-            Ok(())
+            Ok(record.notice_sent(&outgoing.id, delivered.clone(), now, &self.policy))
+        })
+    }
+
+    /// Have a webhook sent once more, with the same id and from the first try on: whether it was taken, given up or
+    /// still waits. Earlier ones of the job that wait go first. [`get`](Self::get) lists them: [`Record::outbox`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`], [`LedgerError::NoNotice`], [`LedgerError::Failed`].
+    pub fn redeliver(&self, id: &JobId, notice: &str) -> Result<(), LedgerError> {
+        self.change(id, |record, now| {
+            let there = record.redeliver(notice, now);
+            let none = || LedgerError::NoNotice { job: id.clone(), notice: notice.to_owned() };
+            there.then_some(()).ok_or_else(none)
         })
     }
 

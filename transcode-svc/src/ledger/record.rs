@@ -3,7 +3,7 @@
 use super::Due;
 use super::policy::STRANDED;
 use super::progress::Progress;
-use crate::job::{Job, JobId, Output};
+use crate::job::{Job, JobId, Output, Priority};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +37,10 @@ pub struct Record {
     /// How many of `failures` do not count any more, since somebody asked to try again.
     #[serde(default)]
     pub forgiven: usize,
+    /// Its priority was changed while it waited: messages of other lines do not count until it was taken from
+    /// this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<Priority>,
     /// Nobody gets it before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -167,6 +171,9 @@ pub struct Notice {
     pub body: String,
     /// How often it was sent.
     pub tries: u32,
+    /// What the last try brought that was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// Whether it still has to be sent.
     pub state: NoticeState,
 }
@@ -198,6 +205,7 @@ impl Record {
             attempts: 0,
             failures: Vec::new(),
             forgiven: 0,
+            line: None,
             not_before: None,
             avoid: None,
             percent: 0,

@@ -68,7 +68,7 @@ impl Record {
         // A full stop is the separator of what is signed, and may not be in an id.
         let id = format!("msg_{}_{}", self.id.as_str().replace('.', "_"), self.outbox.len() + 1);
         let (url, body) = (webhook.url.clone(), body.to_string());
-        self.outbox.push(Notice { id, url, body, tries: 0, state: NoticeState::Due(now) });
+        self.outbox.push(Notice { id, url, body, tries: 0, last: None, state: NoticeState::Due(now) });
     }
 
     pub(super) fn take_notice(&mut self, now: Timestamp, hold: Duration) -> Option<Outgoing> {
@@ -81,10 +81,19 @@ impl Record {
         Some(Outgoing { job: self.id.clone(), id, url, body, tries })
     }
 
-    pub(super) fn notice_sent(&mut self, id: &str, delivered: Delivered, now: Timestamp, policy: &Policy) {
+    pub(super) fn notice_sent(
+        &mut self,
+        id: &str,
+        delivered: Delivered,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Option<NoticeState> {
         let waiting = |notice: &&mut Notice| notice.id == id && matches!(notice.state, NoticeState::Due(_));
-        let Some(notice) = self.outbox.iter_mut().find(waiting) else { return };
+        let notice = self.outbox.iter_mut().find(waiting)?;
         notice.tries += 1;
+        if let Delivered::No { reason, .. } = &delivered {
+            notice.last = Some(reason.clone());
+        }
         notice.state = match delivered {
             Delivered::Yes => NoticeState::Delivered(now),
             Delivered::Gone => NoticeState::GivenUp("the receiver is gone (410)".to_owned()),
@@ -96,5 +105,14 @@ impl Record {
                 }
             }
         };
+        Some(notice.state.clone())
+    }
+
+    /// Have it sent once more, as if it had never been; whether there is one of that id.
+    pub(super) fn redeliver(&mut self, id: &str, now: Timestamp) -> bool {
+        let Some(notice) = self.outbox.iter_mut().find(|notice| notice.id == id) else { return false };
+        notice.tries = 0;
+        notice.state = NoticeState::Due(now);
+        true
     }
 }

@@ -6,6 +6,7 @@
 
 use super::retry::Failure;
 use crate::config::{StoreConfig, is_loopback};
+use crate::guard::{Guard, Refused};
 use futures::StreamExt as _;
 use object_store::ClientOptions;
 use object_store::client::{
@@ -23,11 +24,17 @@ use url::Url;
 /// Bytes of an error's body that are looked at.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// A client for requests to `url` and what it redirects to.
+/// A client for requests to `url` and what it redirects to. With a guard, names lead only where it lets them;
+/// addresses in URLs are the caller's to check.
 ///
 /// # Errors
 /// [`Error::Config`] where this machine has no certificates to trust.
-pub(super) fn client(config: &StoreConfig, url: &Url, redirects: Policy) -> Result<reqwest::Client, Error> {
+pub(super) fn client(
+    config: &StoreConfig,
+    url: &Url,
+    redirects: Policy,
+    guard: Option<&Guard>,
+) -> Result<reqwest::Client, Error> {
     // Somebody else in this process may have chosen already; then theirs stands.
     let _chosen = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
@@ -41,6 +48,9 @@ pub(super) fn client(config: &StoreConfig, url: &Url, redirects: Policy) -> Resu
         .redirect(redirects);
     if is_loopback(url) {
         builder = builder.no_proxy();
+    }
+    if let Some(guard) = guard {
+        builder = guard.protect(builder);
     }
     builder.build().map_err(|error| Error::Config {
         what: "the HTTP client".to_owned(),
@@ -148,6 +158,9 @@ pub(super) fn told(error: &object_store::Error) -> Failure<Told> {
             } else {
                 Failure::Final(Told::Answer(answer.clone()))
             };
+        }
+        if let Some(refused) = Refused::find(error) {
+            return Failure::Final(Told::Text(refused.to_string()));
         }
         if let Some(error) = error.downcast_ref::<HttpError>() {
             transport = Some(error);

@@ -40,7 +40,7 @@ impl Stores {
         let _no_user = location.set_username("").and_then(|()| location.set_password(None));
         let silent =
             |reason: String| Error::Sink(SinkError::Unavailable { location: location.to_string(), reason });
-        let client = client(config, &url, Policy::none())?;
+        let client = client(config, &url, Policy::none(), None)?;
         let asked = async { tokio::time::timeout(PATIENCE, client.head(url).send()).await };
         let response = self.runtime.handle().block_on(asked);
         let response = response

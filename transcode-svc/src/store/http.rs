@@ -9,6 +9,7 @@ use super::client::{client, transport, wished_pause};
 use super::retry::{Failure, GaveUp, persist};
 use super::s3::within;
 use crate::config::{StoreConfig, is_loopback};
+use crate::guard::{Guard, Refused};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
@@ -40,11 +41,13 @@ enum No {
 }
 
 impl HttpSource {
-    /// Look at `url`: the first byte tells the size, the version, and whether ranges are honoured.
+    /// Look at `url`: the first byte tells the size, the version, and whether ranges are honoured. With a guard, neither
+    /// it nor what it redirects to may lead where that does not let it.
     pub(super) fn open(
         runtime: Arc<Runtime>,
         url: Url,
         config: &StoreConfig,
+        guard: Option<&Guard>,
         bound: Duration,
         cancel: &Cancel,
     ) -> Result<Self, Error> {
@@ -52,18 +55,23 @@ impl HttpSource {
         if let Some(reason) = not_let_through(&url, config.allow_http) {
             return Err(Error::Config { what: uri, reason });
         }
-        let allow_http = config.allow_http;
+        if let Some(Err(refused)) = guard.map(|guard| guard.check(&url)) {
+            return Err(SourceError::Unreadable { uri, reason: refused.to_string() }.into());
+        }
+        let (allow_http, hops) = (config.allow_http, guard.cloned());
         let redirects = Policy::custom(move |attempt| {
             if attempt.previous().len() > REDIRECTS {
                 attempt.error(format!("sent on more than {REDIRECTS} times"))
             } else if let Some(reason) = not_let_through(attempt.url(), allow_http) {
                 let place = shown(attempt.url());
                 attempt.error(format!("sent on to {place}: {reason}"))
+            } else if let Some(Err(refused)) = hops.as_ref().map(|guard| guard.check(attempt.url())) {
+                attempt.error(refused)
             } else {
                 attempt.follow()
             }
         });
-        let client = client(config, &url, redirects)?;
+        let client = client(config, &url, redirects, guard)?;
         let identity = SourceIdentity { uri, size: 0, version: None };
         let mut source = Self { runtime, client, url, config: config.clone(), identity };
         let looked = persist(source.runtime.handle(), bound, cancel, &source.identity.uri, async |_| {
@@ -93,6 +101,9 @@ impl HttpSource {
             .send();
         let silence = self.config.request_timeout;
         let response = within(silence, request).await.map_err(still_passing)?.map_err(|error| {
+            if let Some(refused) = Refused::find(&error) {
+                return Failure::Final(No::Unreadable(refused.to_string()));
+            }
             if error.is_redirect() {
                 let reason = super::client::innermost(&error.without_url());
                 return Failure::Final(No::Unreadable(format!("{reason}; give the URL it ends at")));

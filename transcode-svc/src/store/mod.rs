@@ -9,6 +9,7 @@
 mod client;
 mod clock;
 mod http;
+mod incoming;
 mod objects;
 mod retry;
 mod s3;
@@ -16,9 +17,11 @@ mod sink;
 mod source;
 mod upload;
 
+pub(crate) use incoming::Incoming;
 pub(crate) use objects::{Found, Objects, When, Written};
 
 use crate::config::{Config, StoreConfig};
+use crate::guard::Guard;
 use s3::Bucket;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -38,7 +41,17 @@ const OPENING: Duration = Duration::from_secs(10);
 pub struct Stores {
     runtime: Arc<Runtime>,
     config: Config,
+    guards: Guards,
     buckets: Mutex<HashMap<(Side, String), Arc<Bucket>>>,
+}
+
+/// Which requests go only where they are let; none, by default.
+#[derive(Debug, Default)]
+struct Guards {
+    /// Those to `http(s)://` sources.
+    sources: Option<Guard>,
+    /// Those to S3 endpoints.
+    endpoints: Option<Guard>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +70,28 @@ impl Stores {
             what: "the network threads".to_owned(),
             reason: format!("they cannot be started: {error}"),
         })?;
-        Ok(Self { runtime: Arc::new(runtime), config: config.clone(), buckets: Mutex::default() })
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            config: config.clone(),
+            guards: Guards::default(),
+            buckets: Mutex::default(),
+        })
+    }
+
+    /// The same, with `http(s)://` sources only where `guard` lets them lead: for a service, whose sources are
+    /// named by others. What a person names at a command line is theirs to name.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.guards.sources = Some(guard);
+        self
+    }
+
+    /// The same, with S3 endpoints only where `guard` lets them lead: for a configuration whose endpoint a
+    /// job has named. Those of the service's own configuration are not guarded.
+    #[must_use]
+    pub fn with_guarded_endpoints(mut self, guard: Guard) -> Self {
+        self.guards.endpoints = Some(guard);
+        self
     }
 
     /// The video that `input` names: a path, `file://…`, `http(s)://…` or `s3://bucket/key`. Remote
@@ -78,7 +112,8 @@ impl Stores {
                     what: input.split(['?', '#']).next().unwrap_or_default().to_owned(),
                     reason: format!("this is no URL: {error}"),
                 })?;
-                Arc::new(http::HttpSource::open(runtime, url, config, bound, cancel)?)
+                let guard = self.guards.sources.as_ref();
+                Arc::new(http::HttpSource::open(runtime, url, config, guard, bound, cancel)?)
             }
             Some("s3") => {
                 let (bucket, key) = s3::address(input)?;
@@ -156,7 +191,7 @@ impl Stores {
             return Ok(Arc::clone(known));
         }
         let section = if side == Side::Store { "store" } else { "source" };
-        let bucket = Arc::new(Bucket::new(name, config, section)?);
+        let bucket = Arc::new(Bucket::new(name, config, section, self.guards.endpoints.as_ref())?);
         buckets.insert((side, name.to_owned()), Arc::clone(&bucket));
         Ok(bucket)
     }
@@ -196,6 +231,11 @@ impl Drop for Runtime {
             runtime.shutdown_background();
         }
     }
+}
+
+/// An object of a destination, as a path or address.
+pub(crate) fn location(to: &dyn StreamSink, key: &str) -> String {
+    format!("{}/{key}", to.location().trim_end_matches('/'))
 }
 
 /// `scheme` of `scheme://…`; `None` for a path.

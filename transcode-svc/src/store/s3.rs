@@ -6,6 +6,7 @@
 use super::client::{Connector, Told, client, told};
 use super::retry::Failure;
 use crate::config::{Checksum as Wanted, StoreConfig};
+use crate::guard::Guard;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::path::Path;
 use object_store::{BackoffConfig, RetryConfig};
@@ -56,15 +57,23 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket called `name`, reached as `config` says. Asks nothing yet.
-    pub(super) fn new(name: &str, config: &StoreConfig, section: &str) -> Result<Self, Error> {
+    /// The bucket called `name`, reached as `config` says, where `guard` lets it be reached. Asks nothing yet.
+    pub(super) fn new(
+        name: &str,
+        config: &StoreConfig,
+        section: &str,
+        guard: Option<&Guard>,
+    ) -> Result<Self, Error> {
         let wrong = |reason: String| Error::Config { what: format!("s3://{name}"), reason };
         let endpoint = match &config.endpoint {
             Some(endpoint) => endpoint.as_str().to_owned(),
             None => format!("https://s3.{}.amazonaws.com", config.region),
         };
         let url = Url::parse(&endpoint).map_err(|error| wrong(format!("region: {error}")))?;
-        let connector = Connector(client(config, &url, Policy::none())?);
+        if let Some(guard) = guard {
+            guard.check(&url).map_err(|refused| wrong(refused.to_string()))?;
+        }
+        let connector = Connector(client(config, &url, Policy::none(), guard)?);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(&config.region)

@@ -16,6 +16,7 @@ use super::audio_gate::{self, AtItsEnd, AudioGate};
 use super::clock::Clock;
 use super::encoder::Joints;
 use super::fragments::RungOutput;
+use super::hold::Hold;
 use super::init::make;
 use super::video_gate::{self, VideoGate};
 use super::viewer::Eyes;
@@ -64,6 +65,8 @@ pub(super) struct Assembly {
     pub(super) encoded: Vec<Arc<AtomicU64>>,
     /// By rung: AAC packets out of its encoder, without priming and pre-roll.
     pub(super) packets: Vec<Arc<AtomicU64>>,
+    /// The sinks that get nothing until the pipeline plays.
+    pub(super) holds: Vec<Hold>,
     /// What is done otherwise than the platform's file wants it first, for people.
     pub(super) notes: Vec<String>,
 }
@@ -102,6 +105,7 @@ struct Builder<'a> {
     eyes: Arc<Eyes>,
     joints: Joints,
     pipeline: gst::Pipeline,
+    holds: RefCell<Vec<Hold>>,
     notes: RefCell<Vec<String>>,
 }
 
@@ -135,13 +139,13 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
             ),
         });
     }
-    let notes = RefCell::new(Vec::new());
+    let (notes, holds) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
     let begin = plan.timeline.begin(chunk.first);
     let followed = chunk.end.0 < plan.timeline.segment_count();
     let after = followed.then(|| plan.timeline.begin(chunk.end) - begin);
     let joints = Joints { before: chunk.first.0 > 0, after };
     let pipeline = gst::Pipeline::new();
-    let builder = Builder { plan, outputs, platform, way, eyes, joints, pipeline, notes };
+    let builder = Builder { plan, outputs, platform, way, eyes, joints, pipeline, holds, notes };
     if let Some(why) = why.filter(|_| plan.input.video.is_some()) {
         builder.note(why);
     }
@@ -220,6 +224,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
         wait,
         encoded,
         packets,
+        holds: builder.holds.into_inner(),
         notes: builder.notes.into_inner(),
     })
 }

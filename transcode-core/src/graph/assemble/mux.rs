@@ -4,6 +4,7 @@ use super::{Builder, Role};
 use crate::error::Error;
 use crate::graph::closing::{self, Boundaries};
 use crate::graph::fragments::{Discard, RungOutput};
+use crate::graph::hold::Hold;
 use crate::plan::Rung;
 use crate::units::MediaTime;
 use gstreamer as gst;
@@ -59,6 +60,9 @@ impl Builder<'_> {
         splitter.set_property("max-size-time", 0u64);
         let muxer = splitter.property::<Option<gst::Element>>("muxer");
         closing::take_out_marks(&muxer.ok_or_else(|| self.wrong("hlssink2 has no muxer inside"))?);
+        let writer = splitter.property::<Option<gst::Element>>("sink");
+        let hold = writer.as_ref().and_then(Hold::back);
+        self.holds.borrow_mut().push(hold.ok_or_else(|| self.wrong("hlssink2 has no sink inside"))?);
         let fragments = output.clone();
         sink.connect("get-fragment-stream", false, move |arguments| {
             let location = arguments.get(1).and_then(|value| value.get::<String>().ok());

@@ -12,11 +12,15 @@ impl Driver<'_> {
     /// What cannot be decoded is the end of the source, where a truncated one is allowed and there was
     /// something before. The demuxer sends the end of the stream down its other tracks; the decoder
     /// that failed sends none.
+    ///
+    /// The demuxer stops because of the decoder, with an error of its own. That one is judged with the
+    /// decoder's, however few pictures have come by then: sound runs ahead of them.
     pub(super) fn end_before(&mut self, error: Error, path: &str) -> Result<(), Error> {
         let video = self.assembly.video_gate.as_ref();
         let audio = self.assembly.audio_gate.as_ref();
         let Error::Input { reason, .. } = &error else { return Err(error) };
-        if !self.run.plan.allow_truncated || !self.has_begun(path) {
+        let follows = self.cut.is_some() && !is_of_track(path, "video") && !is_of_track(path, "audio");
+        if !self.run.plan.allow_truncated || !(follows || self.has_begun(path)) {
             return Err(error);
         }
         if self.cut.is_none() {
@@ -30,7 +34,7 @@ impl Driver<'_> {
         let failed = [("video", video.map(Cast::upcast_ref)), ("audio", audio.map(Cast::upcast_ref))];
         for (track, gate) in failed {
             let gate: Option<&gst::Element> = gate;
-            if let Some(gate) = gate.filter(|_| path.contains(&format!("{INPUT}{track}"))) {
+            if let Some(gate) = gate.filter(|_| is_of_track(path, track)) {
                 // On another thread, because the end waits for what is on its way through the gate.
                 gate.call_async(|gate| {
                     if let Some(pad) = gate.static_pad("sink") {
@@ -47,7 +51,7 @@ impl Driver<'_> {
     fn has_begun(&self, path: &str) -> bool {
         let first = self.run.plan.timeline.slots_of(self.run.chunk.first).start;
         let pictures = self.assembly.video_gate.as_ref().map(|gate| gate.position() > first);
-        let of_sound = pictures.is_none() || path.contains(&format!("{INPUT}audio"));
+        let of_sound = pictures.is_none() || is_of_track(path, "audio");
         let sound = of_sound && self.assembly.audio_gate.as_ref().is_some_and(AudioGate::has_begun);
         sound || pictures.unwrap_or(false)
     }
@@ -69,7 +73,7 @@ impl Driver<'_> {
         let detail = error.debug().map(|debug| one_line(debug.as_str())).unwrap_or_default();
         let text = format!("{} ({name}: {detail})", one_line(error.error().message()));
         if element.contains(INPUT) {
-            let at = if element.contains(&format!("{INPUT}audio")) {
+            let at = if is_of_track(&element, "audio") {
                 let rate = self.run.plan.audio_encodes().first().map_or(1, |audio| audio.sample_rate);
                 let audio = self.assembly.audio_gate.as_ref();
                 audio.and_then(AudioGate::position).map(|at| position_time(at, rate))
@@ -120,6 +124,11 @@ impl Driver<'_> {
             ),
         }
     }
+}
+
+/// Whether an element, by its path, is between the demuxer and that track's gate.
+fn is_of_track(path: &str, track: &str) -> bool {
+    path.contains(&format!("{INPUT}{track}"))
 }
 
 /// Bus texts come with line breaks and source positions.

@@ -3,7 +3,7 @@
 //!
 //! Bytes, seconds, milliseconds where the name says so; what is not known is null.
 
-use super::platforms::Rank;
+use crate::engine::platforms::Rank;
 use crate::engine::{Machine, bytes};
 use crate::machine::{Cgroup, Devices, Keeper, Pair, Verdict};
 use serde::Serialize;
@@ -122,7 +122,7 @@ impl PlatformFindings {
     /// What keeps it from working.
     pub(super) fn why_not(&self) -> String {
         if !self.present {
-            return format!("it cannot run here: {}", super::platforms::list(&self.missing));
+            return format!("it cannot run here: {}", crate::engine::platforms::list(&self.missing));
         }
         let failed = self.pairs.iter().find_map(|pair| pair.why.as_deref());
         format!("its trial failed: {}", failed.unwrap_or("it was not tried"))

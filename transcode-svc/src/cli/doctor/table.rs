@@ -144,7 +144,7 @@ fn remarks(found: &PlatformFindings) -> Vec<String> {
     let name = &found.name;
     let mut lines = Vec::new();
     if !found.present {
-        lines.push(format!("{name}: {}", super::platforms::list(&found.missing)));
+        lines.push(format!("{name}: {}", crate::engine::platforms::list(&found.missing)));
     }
     for pair in &found.pairs {
         if let Some(why) = &pair.why {

@@ -1,7 +1,7 @@
 //! On a terminal: a bar for every rung on stderr, log lines above them, the summary on stdout.
 
 use super::lines::opening;
-use super::{End, Output, Snapshot, Start, to_stdout};
+use super::{End, Output, Snapshot, Start, Watch, to_go, to_stdout};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -66,7 +66,7 @@ impl Drop for Bars {
     }
 }
 
-impl Output for Bars {
+impl Watch for Bars {
     fn planned(&self, start: &Start<'_>) {
         if start.missing.is_empty() {
             return;
@@ -86,7 +86,7 @@ impl Output for Bars {
     }
 
     fn progress(&self, snapshot: &Snapshot) {
-        let (speed, to_go) = (snapshot.speed, snapshot.to_go());
+        let (speed, to_go) = (snapshot.speed, to_go(snapshot));
         let rungs = self.rungs.lock().unwrap_or_else(PoisonError::into_inner);
         for (bar, rung) in rungs.iter().zip(&snapshot.rungs) {
             let whole = snapshot.duration.filter(|duration| *duration > 0.0);
@@ -103,7 +103,9 @@ impl Output for Bars {
     fn warning(&self, text: &str) {
         log::warn!("{text}");
     }
+}
 
+impl Output for Bars {
     fn done(&self, end: &End<'_>) {
         self.clear();
         to_stdout(&end.summary());

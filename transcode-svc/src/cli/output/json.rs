@@ -16,7 +16,7 @@
 //! | `failed` | `exit_code`, `kind`, `message`, `chain` (the error and its causes) |
 
 use super::super::exit;
-use super::{End, Output, Snapshot, Start, to_stdout};
+use super::{End, Output, Snapshot, Start, Watch, to_stdout};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
@@ -59,7 +59,7 @@ pub(super) fn event(name: &str, data: &impl Serialize) {
     write(&object);
 }
 
-impl Output for Json {
+impl Watch for Json {
     fn planned(&self, start: &Start<'_>) {
         let plan = start.plan;
         let rungs = plan.rungs.iter().map(|rung| {
@@ -120,7 +120,9 @@ impl Output for Json {
     fn fallback(&self, fallback: &Fallback) {
         event("fallback", fallback);
     }
+}
 
+impl Output for Json {
     fn done(&self, end: &End<'_>) {
         write(&json!({
             "event": "done",

@@ -1,6 +1,6 @@
 //! Without a terminal: a line in the log now and then, and the summary on stdout.
 
-use super::{End, Output, Snapshot, Start, clock, to_stdout};
+use super::{End, Output, Snapshot, Start, Watch, clock, to_go, to_stdout};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use transcode_core::event::SegmentFacts;
@@ -24,7 +24,7 @@ fn is_due(last: Option<(f64, f64)>, elapsed: f64, percent: Option<f64>) -> bool 
     elapsed - at >= EVERY.as_secs_f64() || percent.is_some_and(|percent| percent - done >= PERCENT)
 }
 
-impl Output for Lines {
+impl Watch for Lines {
     fn planned(&self, start: &Start<'_>) {
         if !start.missing.is_empty() {
             opening(start).iter().for_each(|line| log::info!("{line}"));
@@ -40,7 +40,7 @@ impl Output for Lines {
         *last = Some((snapshot.elapsed, percent.unwrap_or(0.0)));
         let done = percent.map_or_else(|| clock(snapshot.encoded), |percent| format!("{percent:.0} %"));
         let rungs = snapshot.rungs.iter().map(|rung| format!("{} {}", rung.rung, rung.of_all()));
-        let (speed, to_go, rungs) = (snapshot.speed, snapshot.to_go(), rungs.collect::<Vec<_>>().join(", "));
+        let (speed, to_go, rungs) = (snapshot.speed, to_go(snapshot), rungs.collect::<Vec<_>>().join(", "));
         log::info!("{done}, {speed:.2}× realtime{to_go}; playable segments: {rungs}");
     }
 
@@ -51,7 +51,9 @@ impl Output for Lines {
     fn warning(&self, text: &str) {
         log::warn!("{text}");
     }
+}
 
+impl Output for Lines {
     fn done(&self, end: &End<'_>) {
         to_stdout(&end.summary());
     }

@@ -1,56 +1,34 @@
 //! How a run shows itself: bars on a terminal, lines in a log, JSON for programs.
 //!
-//! Owns what is shown and how often; the figures come from [`Tracker`], which turns the graph's events
-//! into a person's terms. Media times are seconds on the plan's clock, elapsed times are wall time.
+//! Owns what is shown and how often; the figures come from the engine's tracker, which turns the graph's
+//! events into a person's terms. Media times are seconds on the plan's clock, elapsed times are wall time.
 //! Floats are for showing only.
 
 mod bars;
 pub(super) mod json;
 mod lines;
+mod logging;
 mod packaging;
-mod tracker;
+mod shown;
 
 pub(super) use bars::Bars;
 pub(super) use bars::StderrBesideBars;
 pub(super) use json::{Json, failed};
 pub(super) use lines::Lines;
+pub(super) use logging::{log_as_json, log_as_text};
 pub(super) use packaging::Packaging;
-pub(super) use tracker::{Snapshot, Tracker};
+pub(super) use shown::Shown;
 
+use crate::engine::{Snapshot, Start, Watch};
 use std::io::{self, Write};
 use std::time::Duration;
-use transcode_core::event::{Fallback, SegmentFacts};
-use transcode_core::plan::{Chunk, Plan, Reason};
+use transcode_core::plan::Reason;
 use transcode_core::run::{JobReport, Origin};
 
 /// A way to show a run; called from two threads.
-pub(super) trait Output: Sync {
-    /// What is going to be made.
-    fn planned(&self, start: &Start<'_>);
-    /// How far it is; several times a second.
-    fn progress(&self, snapshot: &Snapshot);
-    /// A segment is stored, and its playlist names it.
-    fn segment(&self, key: &str, facts: &SegmentFacts);
-    /// Something a person should know.
-    fn warning(&self, text: &str);
-    /// A platform has failed and another goes on.
-    fn fallback(&self, fallback: &Fallback) {
-        self.warning(&fallback.to_string());
-    }
+pub(super) trait Output: Watch {
     /// It is finished.
     fn done(&self, end: &End<'_>);
-}
-
-/// What is going to be made.
-pub(super) struct Start<'a> {
-    /// Where to.
-    pub(super) destination: &'a str,
-    /// Of what, in what way.
-    pub(super) plan: &'a Plan,
-    /// The runs of segments that are missing there, in order; none where all is there.
-    pub(super) missing: &'a [Chunk],
-    /// Graphs side by side.
-    pub(super) jobs: usize,
 }
 
 /// A finished job.
@@ -152,6 +130,12 @@ pub(super) fn clock(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     let (hours, minutes, rest) = (whole / 3_600, whole / 60 % 60, whole % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{rest:02}") } else { format!("{minutes}:{rest:02}") }
+}
+
+/// `, 1:30 to go`; nothing where that is not known or next to nothing.
+fn to_go(snapshot: &Snapshot) -> String {
+    let eta = snapshot.eta.filter(|eta| *eta >= 0.1);
+    eta.map(|eta| format!(", {} to go", clock(eta))).unwrap_or_default()
 }
 
 /// `12.3 s`; a clock from a minute on.

@@ -170,12 +170,6 @@ impl Snapshot {
         let wanted = self.wanted?;
         Some(if wanted > 0.0 { 100.0 * self.encoded / wanted } else { 100.0 })
     }
-
-    /// `, 1:30 to go`; nothing where that is not known or next to nothing.
-    pub(crate) fn to_go(&self) -> String {
-        let eta = self.eta.filter(|eta| *eta >= 0.1);
-        eta.map(|eta| format!(", {} to go", super::clock(eta))).unwrap_or_default()
-    }
 }
 
 impl RungSnapshot {
@@ -238,7 +232,7 @@ mod tests {
         tracker.stored("720p", SegmentIndex(4));
         let snapshot = tracker.snapshot(Duration::from_secs(2));
         assert!((snapshot.speed - 10.0).abs() < 1e-9, "{snapshot:?}");
-        assert_eq!((snapshot.percent(), snapshot.eta, snapshot.to_go()), (None, None, String::new()));
+        assert_eq!((snapshot.percent(), snapshot.eta), (None, None));
         assert_eq!(snapshot.rungs[0].of_all(), "5");
     }
 }

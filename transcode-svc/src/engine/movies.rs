@@ -1,15 +1,14 @@
-//! `run --mp4`: MP4 files of a job's rungs, packaged from its segments once it is finished.
+//! MP4 files of a job's rungs, packaged from its segments once it is finished.
 //!
 //! Owns which are made, and what is done about a rung that two encoders have made, as a fallback in mid-job
 //! leaves it: one MP4 has one set of parameters. Such a rung is made again as a whole by the platform that
 //! ended the job, beside the job (`remade/RUNG`), packaged from there, and removed. The playlists keep
 //! the segments that they name, and their discontinuity.
 
-use super::{Context, Making, Output, shared_out};
+use super::making::{Making, shared_out};
+use super::{Local, Places, Snapshot, Start, Watch};
 use crate::child::{Session, Settings};
-use crate::cli::output::{End, Packaging, Snapshot, Start};
-use crate::cli::package::location;
-use crate::engine::Local;
+use crate::store::location;
 use std::sync::Arc;
 use transcode_core::event::SegmentFacts;
 use transcode_core::package::{FinishedJob, Format, Packaged, Request};
@@ -41,15 +40,15 @@ pub(super) fn names(asked: &[String], plan: &Plan) -> Result<Vec<String>, Error>
 
 /// What it takes to make them.
 pub(super) struct Movies<'a> {
-    pub(super) context: &'a Context,
-    pub(super) output: &'a dyn Output,
-    pub(super) json: bool,
+    pub(super) places: &'a dyn Places,
+    pub(super) watch: &'a dyn Watch,
     pub(super) platforms: &'a [Platform],
     pub(super) source: Arc<dyn Source>,
     pub(super) child: &'a Settings,
     /// As it was asked for.
     pub(super) destination: &'a str,
     pub(super) jobs: Option<u32>,
+    pub(super) cancel: &'a Cancel,
 }
 
 impl Movies<'_> {
@@ -58,64 +57,45 @@ impl Movies<'_> {
         if names.is_empty() {
             return Ok(());
         }
-        let cancel = &self.context.cancel;
-        let to = self.context.stores()?.open_stream_sink(self.destination, cancel)?;
+        let cancel = self.cancel;
+        let to = self.places.destination(self.destination, cancel)?;
         let job = FinishedJob::open(to.clone(), cancel)?;
-        let shown = Packaging::new(self.json, self.context.quiet);
         for name in names {
             let request = Request::new(name, Format::Progressive);
             if job.is_of_one_encoder(name) {
-                shown.packaged(&self.package(&job, &request, &*to, &shown)?);
+                self.watch.packaged(&self.package(&job, &request, &*to)?);
             } else if to.size_of(&request.key, cancel)?.is_some() {
                 // It was complete before it had its name. What it was made of is gone.
                 log::info!("{}: there before", location(&*to, &request.key));
             } else {
-                shown.packaged(&self.again(&job, &request, &*to, &shown)?);
+                self.watch.packaged(&self.again(&job, &request, &*to)?);
             }
         }
         Ok(())
     }
 
-    fn package(
-        &self,
-        job: &FinishedJob,
-        request: &Request,
-        to: &dyn StreamSink,
-        shown: &Packaging,
-    ) -> Result<Packaged, Error> {
+    fn package(&self, job: &FinishedJob, request: &Request, to: &dyn StreamSink) -> Result<Packaged, Error> {
         let location = location(to, &request.key);
-        // For programs, `progress` is that of the run.
-        let json = self.json;
-        let progress = |progress| {
-            if !json {
-                shown.progress(&location, progress);
-            }
-        };
-        transcode_core::package::package(job, request, to, &progress, &self.context.cancel)
+        let progress = |progress| self.watch.packaging(&location, progress);
+        transcode_core::package::package(job, request, to, &progress, self.cancel)
     }
 
     /// Make the rung by one encoder, package that, and leave nothing else behind.
-    fn again(
-        &self,
-        job: &FinishedJob,
-        request: &Request,
-        to: &dyn StreamSink,
-        shown: &Packaging,
-    ) -> Result<Packaged, Error> {
+    fn again(&self, job: &FinishedJob, request: &Request, to: &dyn StreamSink) -> Result<Packaged, Error> {
         let name = &request.rung;
         let last = job.report().fallbacks.last().map(|fallback| fallback.to.as_str());
         let named = self.platforms.iter().find(|platform| Some(platform.name.as_str()) == last);
         let Some(platform) = named.or_else(|| self.platforms.first()) else {
             return Err(Error::Config { what: "--platform".to_owned(), reason: "there is none".to_owned() });
         };
-        self.output.warning(&format!(
+        self.watch.warning(&format!(
             "rung {name}: two encoders have made its segments, which one MP4 cannot hold; for {} it is made again \
              as a whole on platform {}",
             request.key, platform.name
         ));
         let beside = format!("{}/remade/{name}", self.destination.trim_end_matches('/'));
-        let cancel = &self.context.cancel;
-        let sink = self.context.stores()?.open_sink(&beside, cancel)?;
+        let cancel = self.cancel;
+        let sink: Arc<dyn Sink> = self.places.destination(&beside, cancel)?;
         let Some(plan) = job.plan().alone(name) else {
             return Err(Error::Config {
                 what: format!("rung `{name}`"),
@@ -123,7 +103,7 @@ impl Movies<'_> {
             });
         };
         self.run(&plan, platform, &sink, cancel)?;
-        let packaged = self.package(&FinishedJob::open(sink.clone(), cancel)?, request, to, shown)?;
+        let packaged = self.package(&FinishedJob::open(sink.clone(), cancel)?, request, to)?;
         self.clear(&plan, &beside, &*sink);
         Ok(packaged)
     }
@@ -150,15 +130,15 @@ impl Movies<'_> {
             child: self.child,
             cancel: &graphs,
         };
-        let unseen = Unseen(self.output);
-        let making = Making { output: &unseen, graphs: &graphs, engine, jobs, on_fallback: &|_| {} };
-        making.make(session, &runs, &mut publisher).map(drop)
+        let unseen = Unseen(self.watch);
+        let making = Making { watch: &unseen, graphs: &graphs, engine, jobs, on_fallback: &|_| {} };
+        making.make(session, &runs, &mut publisher, &|| Ok(())).map(drop)
     }
 
     /// Remove what was made for the MP4 alone. Where that may not be, it is told and does no harm.
     fn clear(&self, plan: &Plan, beside: &str, sink: &dyn Sink) {
-        if let Err(error) = transcode_core::run::remove(plan, sink, &self.context.cancel) {
-            self.output.warning(&format!("{beside} is of no use any more and could not be removed: {error}"));
+        if let Err(error) = transcode_core::run::remove(plan, sink, self.cancel) {
+            self.watch.warning(&format!("{beside} is of no use any more and could not be removed: {error}"));
         }
         // A directory's folders; objects have none.
         let folder = std::path::Path::new(beside);
@@ -169,14 +149,13 @@ impl Movies<'_> {
 }
 
 /// A rung that is made beside the job: only what a person should know is shown of it.
-struct Unseen<'a>(&'a dyn Output);
+struct Unseen<'a>(&'a dyn Watch);
 
-impl Output for Unseen<'_> {
+impl Watch for Unseen<'_> {
     fn planned(&self, _: &Start<'_>) {}
     fn progress(&self, _: &Snapshot) {}
     fn segment(&self, _: &str, _: &SegmentFacts) {}
     fn warning(&self, text: &str) {
         self.0.warning(text);
     }
-    fn done(&self, _: &End<'_>) {}
 }

@@ -1,0 +1,241 @@
+//! A queue, a ledger, a store in a directory, and workers that are processes of their own.
+
+use crate::redis_server::RedisServer;
+use crate::support::{children, clip, send, transcode};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use transcode_svc::broker::Redis;
+use transcode_svc::database::Database;
+use transcode_svc::dispatch::Dispatch;
+use transcode_svc::job::{Job, JobId, Rules, read_submission};
+use transcode_svc::ledger::{Ledger, Policy, Record, RedisRecords, SqliteRecords, State};
+use transcode_svc::queue::{Lines, RedisQueue, SqliteQueue};
+use transcode_svc::time::SystemClock;
+
+/// Far beyond what a job of these tests takes; whatever reaches it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Which queue and ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Redis,
+}
+
+pub const KINDS: [Kind; 2] = [Kind::Sqlite, Kind::Redis];
+
+/// Everything but the workers.
+pub struct Fleet {
+    pub kind: Kind,
+    pub dir: tempfile::TempDir,
+    pub redis: Option<RedisServer>,
+    pub dispatch: Dispatch,
+}
+
+impl Fleet {
+    pub fn new(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("store/in")).unwrap();
+        fs::copy(clip("gopro-karma.mp4"), dir.path().join("store/in/karma.mp4")).unwrap();
+        let redis = (kind == Kind::Redis).then(RedisServer::start);
+        let dispatch = match &redis {
+            Some(server) => {
+                let redis = Arc::new(Redis::new(&server.url()).unwrap());
+                let records = Arc::new(RedisRecords::new(redis.clone()));
+                let ledger = Ledger::new(records, redis.clone(), Policy::default());
+                let queue = RedisQueue::new(redis.clone(), redis, Lines::default());
+                Dispatch::new(Arc::new(queue), ledger, Rules::default())
+            }
+            None => {
+                fs::create_dir_all(dir.path().join("data")).unwrap();
+                let database = Database::open(&dir.path().join("data/transcode.sqlite")).unwrap();
+                let (database, clock) = (Arc::new(database), Arc::new(SystemClock));
+                let records = Arc::new(SqliteRecords::new(database.clone()));
+                let ledger = Ledger::new(records, clock.clone(), Policy::default());
+                Dispatch::new(Arc::new(SqliteQueue::new(database, clock)), ledger, Rules::default())
+            }
+        };
+        Self { kind, dir, redis, dispatch }
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// A small job of the clip under that name: a rung of 240 lines, six segments.
+    pub fn job(&self, name: &str) -> Value {
+        json!({
+            "version": 1, "id": name, "sources": ["in/karma.mp4"], "profile": "abr",
+            "ladder": [{"name": "240p", "height": 240, "video": "300k", "audio": "64k"}],
+            "destination": format!("out/{name}"),
+        })
+    }
+
+    /// Take a job in, as the API does.
+    pub fn submit(&self, job: &Value) -> JobId {
+        let job: Job = read_submission(&job.to_string(), &Rules::default()).unwrap();
+        self.dispatch.submit(job).unwrap().record.id
+    }
+
+    /// Start a worker with these settings.
+    pub fn worker(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
+        Worker::start(self, name, settings)
+    }
+
+    pub fn record(&self, id: &str) -> Option<Record> {
+        self.dispatch.ledger().get(&id.parse().unwrap()).unwrap()
+    }
+
+    /// Wait until it is over; its record.
+    #[track_caller]
+    pub fn over(&self, id: &str) -> Record {
+        self.until(id, "it is over", |record| record.state.is_final())
+    }
+
+    #[track_caller]
+    pub fn until(&self, id: &str, what: &str, so: impl Fn(&Record) -> bool) -> Record {
+        let began = Instant::now();
+        loop {
+            let record = self.record(id);
+            if let Some(record) = record.as_ref().filter(|record| so(record)) {
+                return record.clone();
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{:?}: never: {what}: {record:#?}\n{}",
+                self.kind,
+                self.logs()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// It is over and complete.
+    #[track_caller]
+    pub fn complete(&self, id: &str) -> Record {
+        let record = self.over(id);
+        assert_eq!(record.state, State::Complete, "{:?}: {record:#?}\n{}", self.kind, self.logs());
+        record
+    }
+
+    /// What the workers wrote.
+    pub fn logs(&self) -> String {
+        let entries = fs::read_dir(self.dir.path()).unwrap().flatten();
+        let logs =
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log"));
+        let text = |path: PathBuf| {
+            format!("--- {}\n{}", path.display(), fs::read_to_string(&path).unwrap_or_default())
+        };
+        logs.map(text).collect()
+    }
+}
+
+/// A worker's process; killed when dropped.
+pub struct Worker {
+    child: Child,
+    pub log: PathBuf,
+}
+
+impl Worker {
+    fn start(fleet: &Fleet, name: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = transcode(["worker", "--name", name, "--platform", "software", "--store"]);
+        command.arg(fleet.store());
+        for name in ["QUEUE_NAME", "REDIS_URL", "UPSTASH_REDIS_URL", "SQS_TRANSCODE_QUEUE_URL", "WEBHOOK_URL"]
+        {
+            command.env_remove(name);
+        }
+        match &fleet.redis {
+            Some(server) => command.env("REDIS_URL", server.url()),
+            None => command.env("TRANSCODE_DATA", fleet.dir.path().join("data")),
+        };
+        command.envs(settings.iter().copied());
+        let log = fleet.dir.path().join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Self { child: command.spawn().unwrap(), log }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process of its graph, where there is one.
+    pub fn graph(&self) -> Option<u32> {
+        children(self.id()).first().copied()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        send(self.id(), signal);
+    }
+
+    /// End it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Wait until it has ended by itself; its exit code.
+    #[track_caller]
+    pub fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(began.elapsed() < limit, "it does not end: {}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The segments below a directory, with what tells one writing from another.
+pub fn segments(store: &Path) -> Vec<(PathBuf, Identity)> {
+    let mut found = Vec::new();
+    let mut folders = vec![store.join("out")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "ts") {
+                found.extend(Identity::of(&path).map(|identity| (path, identity)));
+            }
+        }
+    }
+    found
+}
+
+/// Tells a file from another of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    inode: u64,
+    modified: i64,
+    size: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let data = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: data.ino(),
+            modified: data.mtime_nsec() + data.mtime() * 1_000_000_000,
+            size: data.size(),
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! The service as its users run it: real workers, real queues, real kills.
+#![allow(clippy::unwrap_used)]
+
+mod fleet;
+mod going;
+mod kills;
+#[allow(dead_code)]
+#[path = "../support/redis.rs"]
+mod redis_server;
+mod seeds;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/servers.rs"]
+mod servers;
+#[allow(dead_code)]
+#[path = "../cli/support.rs"]
+mod support;
+#[allow(dead_code)]
+#[path = "../support/web.rs"]
+mod web;
