@@ -89,7 +89,7 @@ fn a_worker_that_was_stopped_past_its_lease_writes_nothing() {
             all.sort();
             all
         };
-        let published = (files(&fleet), segments(&fleet.store()).len());
+        let published = files(&fleet);
         sleeper.signal("CONT");
         let began = Instant::now();
         while !sleeper.text().contains("the lease is lost") {
@@ -97,7 +97,17 @@ fn a_worker_that_was_stopped_past_its_lease_writes_nothing() {
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(graph.is_none_or(|graph| !lives(graph)), "its graph is gone");
-        assert!((files(&fleet), segments(&fleet.store()).len()) == published, "{kind:?}: it wrote");
+        let (now, then) = (files(&fleet), published);
+        let differs = |one: &[(std::path::PathBuf, Vec<u8>)], other: &[(std::path::PathBuf, Vec<u8>)]| {
+            let gone = one.iter().filter(|file| !other.contains(file));
+            gone.map(|(path, bytes)| format!("{}: {} bytes", path.display(), bytes.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (differs(&now, &then), differs(&then, &now)),
+            (Vec::new(), Vec::new()),
+            "{kind:?}: it wrote (what is there now, what was there before)\n{}",
+            fleet.logs()
+        );
         let after = fleet.record("a").unwrap();
         assert_eq!(after, record, "{kind:?}: nor in the ledger");
     }

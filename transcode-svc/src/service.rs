@@ -66,9 +66,9 @@ impl Service {
             objects: settings.rules.clone(),
         };
         rules.check().map_err(|reason| Error::Config { what: "rule".to_owned(), reason })?;
-        let Backend { queue, ledger, shown, poll } = Backend::open(config, store.as_deref())?;
-        let dispatch = Dispatch::new(queue, ledger, rules.clone());
         let stores = Arc::new(Stores::new(config)?.guarded(guard(&config.source_allow, "source.allow")?));
+        let Backend { queue, ledger, shown, poll } = Backend::open(config, store.as_deref(), &stores)?;
+        let dispatch = Dispatch::new(queue, ledger, rules.clone());
         let (hub, metrics) = (Hub::default(), Metrics::new());
         let kit = Kit { dispatch, stores, store, child, hub, metrics };
         Ok(Self { kit, rules, backend: shown, settings, poll })
@@ -186,7 +186,7 @@ impl Service {
 }
 
 impl Backend {
-    fn open(config: &Config, store: Option<&str>) -> Result<Self, Error> {
+    fn open(config: &Config, store: Option<&str>, stores: &Stores) -> Result<Self, Error> {
         let settings = &config.service;
         let policy = Policy {
             failures: settings.number("worker.retries")?.map_or(3, |count| count.max(1) as usize),
@@ -217,7 +217,7 @@ impl Backend {
         };
         let opened = Opened::new(url, &beside)?;
         let (queue, clock) = opened.queue(settings, kind, url)?;
-        let records = opened.records(config, &beside)?;
+        let records = opened.records(stores, &beside)?;
         let ledger = Ledger::new(records, clock, policy);
         let shown = format!("queue {}, ledger {}", shown(url), shown(&beside));
         let poll = if matches!(Kind::of(url, "queue.url")?, Kind::Sqs) { poll } else { own_poll };
@@ -341,7 +341,7 @@ impl Opened {
         }
     }
 
-    fn records(&self, _config: &Config, url: &str) -> Result<Arc<dyn Records>, Error> {
+    fn records(&self, stores: &Stores, url: &str) -> Result<Arc<dyn Records>, Error> {
         match Kind::of(url, "ledger.url").unwrap_or(Kind::Sqs) {
             Kind::Sqlite => match &self.database {
                 Some((_, database)) => Ok(Arc::new(SqliteRecords::new(database.clone()))),
@@ -352,6 +352,12 @@ impl Opened {
                 Some((_, redis)) => Ok(Arc::new(crate::ledger::RedisRecords::new(redis.clone()))),
                 None => Err(unusable("ledger.url", "no Redis")),
             },
+            Kind::Objects => {
+                let records = crate::ledger::ObjectRecords::open(stores, url)
+                    .map_err(|error| unusable("ledger.url", chain(&error)))?;
+                records.weaknesses().iter().for_each(|text| log::warn!("{text}"));
+                Ok(Arc::new(records))
+            }
             _ => Err(unusable(
                 "ledger.url",
                 format!("{} cannot be used: this program was built without it", shown(url)),
