@@ -62,3 +62,9 @@ find_go() {
 
 # servers_built: true where nothing has to be compiled with Go any more.
 servers_built() { [ -x "$cache/bin/minio" ] && [ -x "$cache/bin/versitygw" ]; }
+
+# The queue server of the tests, as Maven names it.
+elasticmq=org.elasticmq:elasticmq-server_2.13:1.7.1
+
+# elasticmq_fetched: true where its jars are there.
+elasticmq_fetched() { [ -e "$cache/elasticmq/elasticmq-server_2.13-${elasticmq##*:}.jar" ]; }

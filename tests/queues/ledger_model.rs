@@ -1,6 +1,6 @@
 //! Any run of calls by several workers, on every ledger, held against a model of who may do what.
 
-use crate::{Bench, Kind, LEDGERS, seconds};
+use crate::{Bench, Kind, seconds};
 use proptest::prelude::*;
 use transcode_core::ErrorKind;
 use transcode_svc::job::JobId;
@@ -302,8 +302,18 @@ proptest! {
 
     #[test]
     fn every_ledger_does_what_the_model_does(ops in ops()) {
-        for kind in LEDGERS {
+        for kind in [Kind::Sqlite, Kind::Redis] {
             same(kind, &ops)?;
         }
+    }
+}
+
+proptest! {
+    // A run takes a second there.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn a_ledger_of_objects_does_what_the_model_does(ops in ops()) {
+        same(Kind::Minio, &ops)?;
     }
 }

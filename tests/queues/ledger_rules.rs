@@ -1,6 +1,6 @@
 //! What a person counts on, each by itself, on every ledger.
 
-use crate::{Bench, LEDGERS, START, seconds};
+use crate::{Bench, EXCLUSIVE, LEDGERS, START, seconds};
 use transcode_core::ErrorKind;
 use transcode_svc::job::JobId;
 use transcode_svc::ledger::{
@@ -241,7 +241,7 @@ fn at_once<T: Send>(bench: &Bench, call: impl Fn(Ledger, usize) -> T + Sync) -> 
 
 #[test]
 fn of_eight_that_ask_at_once_one_gets_the_lease() {
-    for kind in LEDGERS {
+    for kind in EXCLUSIVE {
         let bench = Bench::new(kind);
         for round in 0..20 {
             let id = bench.ledger().submit(bench.job(&format!("{round}"))).unwrap().record.id;
@@ -256,7 +256,7 @@ fn of_eight_that_ask_at_once_one_gets_the_lease() {
 
 #[test]
 fn of_eight_that_submit_at_once_one_makes_the_job() {
-    for kind in LEDGERS {
+    for kind in EXCLUSIVE {
         let bench = Bench::new(kind);
         for round in 0..20 {
             let mut job = bench.job("a");

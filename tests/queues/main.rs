@@ -69,6 +69,9 @@ const ORDERED: [Kind; 2] = [Kind::Sqlite, Kind::Redis];
 /// Where there is a ledger.
 const LEDGERS: [Kind; 4] = [Kind::Sqlite, Kind::Redis, Kind::Minio, Kind::Versity];
 
+/// Where of several writers at the same moment one gets through: versitygw does not promise that.
+const EXCLUSIVE: [Kind; 3] = [Kind::Sqlite, Kind::Redis, Kind::Minio];
+
 /// A place for one queue and one ledger, empty at first, with a clock that is turned by hand.
 struct Bench {
     kind: Kind,

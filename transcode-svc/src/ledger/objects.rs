@@ -22,8 +22,9 @@
 //!
 //! # What is weaker than elsewhere
 //! Looked for at the start, told by [`weaknesses`](ObjectRecords::weaknesses):
-//! - Where conditions are ignored, a record is read before it is written and read again after it; a
-//!   grant waits half a second in between, so that the later of two writers is seen by the earlier. Two
+//! - Where conditions are ignored, or the store is not known to keep them for requests that come at the same
+//!   moment (versitygw looks, and writes then), a record is read again after it was written; a first record
+//!   and a grant wait a quarter of a second in between, so that the later of two writers is seen by the earlier. Two
 //!   may still believe in one lease if a write takes longer than that. What they publish is the same.
 //! - Where listing is not allowed, lists and what is due come from what this process has seen.
 //! - Where deleting is not allowed, marks stay.
@@ -49,8 +50,8 @@ use std::time::{Duration, Instant};
 /// Names that are listed, and records that are read, in one go.
 const BATCH: usize = 100;
 
-/// Where conditions are ignored: how long a grant waits before it believes itself.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Where conditions are not trusted: how long a grant waits before it believes itself.
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// After so long nobody is about to write the record for which a mark was made.
 const STALE: Duration = Duration::from_secs(600);
@@ -105,6 +106,7 @@ struct Key {
 struct Read {
     tag: String,
     writing: String,
+    epoch: u64,
     due: [Option<Timestamp>; 2],
 }
 
@@ -163,37 +165,31 @@ impl ObjectRecords {
             unreadable(record.id.as_str(), format!("it cannot be written as JSON: {error}"))
         })?;
         let key = names::record(&record.id);
-        if self.abilities.conditions != Conditions::Honoured {
-            return self.write_and_look(&key, record, &bytes, read);
+        match self.abilities.conditions {
+            Conditions::Honoured | Conditions::Unproven => {
+                let when = read.map_or(When::Absent, |read| When::Is(&read.tag));
+                match self.failed(what, self.objects.put(&key, &bytes, when))? {
+                    Written::Yes => {}
+                    Written::No => return Ok(false),
+                    Written::Refused(reason) => return self.failed(what, Err(reason)),
+                }
+            }
+            Conditions::Refused | Conditions::Ignored | Conditions::Unmatched => {
+                let there = self.failed(what, self.objects.get(&key))?;
+                let there = there.map(|found| paper(&record.id, &found)).transpose()?;
+                if there.map(|there| there.writing).as_ref() != read.map(|read| &read.writing) {
+                    return Ok(false);
+                }
+                self.failed(what, self.objects.put(&key, &bytes, When::Always))?;
+            }
         }
-        let when = read.map_or(When::Absent, |read| When::Is(&read.tag));
-        match self.failed(what, self.objects.put(&key, &bytes, when))? {
-            Written::Yes => Ok(true),
-            Written::No => Ok(false),
-            Written::Refused(reason) => self.failed(what, Err(reason)),
+        if self.abilities.conditions == Conditions::Honoured {
+            return Ok(true);
         }
-    }
-
-    /// The same for a store that knows no conditions: look, write, look.
-    fn write_and_look(
-        &self,
-        key: &str,
-        record: &Record,
-        bytes: &[u8],
-        read: Option<&Read>,
-    ) -> Result<bool, LedgerError> {
-        let what = "write a record";
-        let there =
-            self.failed(what, self.objects.get(key))?.map(|found| paper(&record.id, &found)).transpose()?;
-        if there.as_ref().map(|there| &there.writing) != read.map(|read| &read.writing) {
-            return Ok(false);
-        }
-        let epoch = there.map_or(0, |there| there.record.epoch);
-        self.failed(what, self.objects.put(key, bytes, When::Always))?;
-        if read.is_none() || record.epoch > epoch {
+        if read.is_none_or(|read| record.epoch > read.epoch) {
             std::thread::sleep(SETTLE);
         }
-        Ok(self.failed(what, self.objects.get(key))?.is_some_and(|found| found.bytes == bytes))
+        Ok(self.failed(what, self.objects.get(&key))?.is_some_and(|found| found.bytes == bytes))
     }
 
     /// Mark when the record is due, where `old` was not due then.
@@ -321,7 +317,7 @@ impl Records for ObjectRecords {
         let Some(found) = found else { return Ok(None) };
         let Paper { writing, record } = paper(id, &found)?;
         self.remember(&record);
-        let read = Read { tag: found.tag, writing, due: dues(&record) };
+        let read = Read { tag: found.tag, writing, epoch: record.epoch, due: dues(&record) };
         let version =
             serde_json::to_string(&read).map_err(|error| unreadable(id.as_str(), error.to_string()))?;
         Ok(Some(Stored { record, version: Version(version) }))

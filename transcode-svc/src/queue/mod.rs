@@ -10,7 +10,7 @@
 //! - A message is there from `push` until `remove` or `bury` by whoever holds it. It may come more than
 //!   once: the ledger knows what has been done.
 //! - Within a priority, first come, first taken. What comes back (given back, or its hold ran out) stands in
-//!   front of its line again, the longest due before the others.
+//!   front of its line again, the longest due before the others. SQS alone promises no order within a line.
 //! - Between priorities: [`rota`]. The lower lines have a quota, so that nothing starves.
 //! - Whoever lost a hold changes nothing any more.
 //! - Nothing is fetched ahead: a worker takes a message when it is free.
@@ -121,7 +121,7 @@ impl Hold {
 /// A message that was laid aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Names it in this queue; grows.
+    /// Names it in this queue; grows, but in SQS.
     pub number: u64,
     /// The line it came from.
     pub priority: Priority,

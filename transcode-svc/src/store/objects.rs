@@ -3,7 +3,7 @@
 //! Owns the requests and what their answers mean; knows no jobs. A call is tried again for a few
 //! seconds and then fails: who keeps a lease cannot wait for a minute.
 
-use super::client::Told;
+use super::client::{Told, client, transport};
 use super::retry::{Failure, GaveUp, persist};
 use super::s3::{self, Bucket, failed, path, within};
 use super::sink::{Condition, condition, is_missing};
@@ -15,6 +15,8 @@ use object_store::{
     Attribute, Attributes, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
     UpdateVersion,
 };
+use reqwest::header::SERVER;
+use reqwest::redirect::Policy;
 use std::sync::Arc;
 use std::time::Duration;
 use transcode_core::sink::SinkError;
@@ -147,51 +149,67 @@ impl Objects {
     pub(crate) fn put(&self, key: &str, bytes: &[u8], when: When) -> Result<Written, SinkError> {
         let path = self.path(key)?;
         let bytes = Bytes::copy_from_slice(bytes);
-        self.try_for("write there", async |_| {
-            let mode = match when {
-                When::Always => PutMode::Overwrite,
-                When::Absent => PutMode::Create,
-                When::Is(tag) => {
-                    PutMode::Update(UpdateVersion { e_tag: Some(tag.to_owned()), version: None })
+        self.try_for("write there", async |_| self.store(&path, &bytes, when).await)
+    }
+
+    async fn store(&self, path: &Path, bytes: &Bytes, when: When<'_>) -> Result<Written, Failure<Told>> {
+        let mode = match when {
+            When::Always => PutMode::Overwrite,
+            When::Absent => PutMode::Create,
+            When::Is(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.to_owned()), version: None }),
+        };
+        let attributes = Attributes::from_iter([
+            (Attribute::ContentType, "application/json"),
+            (Attribute::CacheControl, "no-store"),
+        ]);
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let put = self.bucket.store.put_opts(path, bytes.clone().into(), options);
+        let answer = match failed(within(self.silence(), put).await?) {
+            Ok(_) => return Ok(Written::Yes),
+            Err(Failure::Final(Told::Answer(answer))) => answer,
+            Err(failure) => return Err(failure),
+        };
+        match condition(&answer) {
+            kind @ (Condition::Failed | Condition::Racing) => {
+                let found = self.fetch(path).await?;
+                // Ours all the same, where the answer to an earlier try was lost.
+                if found.as_ref().is_some_and(|found| found.bytes == bytes) {
+                    return Ok(Written::Yes);
                 }
-            };
-            let attributes = Attributes::from_iter([
-                (Attribute::ContentType, "application/json"),
-                (Attribute::CacheControl, "no-store"),
-            ]);
-            let options = PutOptions { mode, attributes, ..PutOptions::default() };
-            let put = self.bucket.store.put_opts(&path, bytes.clone().into(), options);
-            let answer = match failed(within(self.silence(), put).await?) {
-                Ok(_) => return Ok(Written::Yes),
-                Err(Failure::Final(Told::Answer(answer))) => answer,
-                Err(failure) => return Err(failure),
-            };
-            match condition(&answer) {
-                kind @ (Condition::Failed | Condition::Racing) => {
-                    let found = self.fetch(&path).await?;
-                    // Ours all the same, where the answer to an earlier try was lost.
-                    if found.as_ref().is_some_and(|found| found.bytes == bytes) {
-                        return Ok(Written::Yes);
-                    }
-                    let as_wanted = match (when, &found) {
-                        (When::Absent, found) => found.is_none(),
-                        (When::Is(tag), found) => found.as_ref().is_some_and(|found| found.tag == tag),
-                        (When::Always, _) => true,
-                    };
-                    if kind == Condition::Racing && as_wanted {
-                        return Err(Failure::passing(answer.to_string()));
-                    }
-                    Ok(Written::No)
+                let as_wanted = match when {
+                    When::Absent => found.is_none(),
+                    When::Is(tag) => found.is_some_and(|found| found.tag == tag),
+                    When::Always => true,
+                };
+                if kind == Condition::Racing && as_wanted {
+                    return Err(Failure::passing(answer.to_string()));
                 }
-                Condition::Refused if !matches!(when, When::Always) => {
-                    Ok(Written::Refused(answer.to_string()))
-                }
-                // What was to be changed is gone.
-                _ if matches!(when, When::Is(_)) && answer.status == 404 && is_missing(&answer) => {
-                    Ok(Written::No)
-                }
-                _ => Err(Failure::Final(Told::Answer(answer))),
+                Ok(Written::No)
             }
+            Condition::Refused if !matches!(when, When::Always) => Ok(Written::Refused(answer.to_string())),
+            // What was to be changed is gone.
+            _ if matches!(when, When::Is(_)) && answer.status == 404 && is_missing(&answer) => {
+                Ok(Written::No)
+            }
+            _ => Err(Failure::Final(Told::Answer(answer))),
+        }
+    }
+
+    /// What the store calls itself (the header `Server`); empty where it does not.
+    pub(crate) fn server(&self) -> Result<String, SinkError> {
+        let config = &self.bucket.config;
+        let address = match &config.endpoint {
+            Some(endpoint) => endpoint.as_str().to_owned(),
+            None => format!("https://s3.{}.amazonaws.com", config.region),
+        };
+        let wrong = |reason: String| SinkError::Refused { location: self.location(), reason };
+        let url = url::Url::parse(&address).map_err(|error| wrong(error.to_string()))?;
+        let client = client(config, &url, Policy::none()).map_err(|error| wrong(error.to_string()))?;
+        self.try_for("ask who it is", async |_| {
+            let asked = within(self.silence(), client.head(url.clone()).send()).await?;
+            let answer = asked.map_err(|error| Failure::passing(transport(error)))?;
+            let server = answer.headers().get(SERVER).and_then(|name| name.to_str().ok());
+            Ok(server.unwrap_or_default().to_owned())
         })
     }
 

@@ -9,6 +9,10 @@ const PROBE: &str = "probe.json";
 /// An object that never is.
 const NOTHING: &str = "probe-nothing.json";
 
+/// Stores that are known to keep conditions of requests that come at the same moment: Amazon's, and MinIO by
+/// `tests/queues`. No probe can tell: versitygw fails one time in ten, and only under load.
+const TRUSTED: [&str; 2] = ["AmazonS3", "MinIO"];
+
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {
@@ -25,6 +29,8 @@ pub(super) struct Abilities {
 pub(super) enum Conditions {
     /// It keeps them.
     Honoured,
+    /// It keeps them where one request comes after the other; of several at the same moment nobody knows.
+    Unproven,
     /// It says that it does not know them.
     Refused,
     /// It writes whatever they say.
@@ -67,7 +73,9 @@ fn conditions(objects: &Objects) -> Result<Conditions, SinkError> {
             // Spaces, so that it differs from what is there.
             let other = format!("{text}{}", " ".repeat(found.bytes.len() % 7 + 1));
             if objects.put(PROBE, other.as_bytes(), When::Is(&found.tag))? == Written::Yes {
-                return Ok(Conditions::Honoured);
+                let server = objects.server()?;
+                let trusted = TRUSTED.iter().any(|name| server.starts_with(name));
+                return Ok(if trusted { Conditions::Honoured } else { Conditions::Unproven });
             }
         }
     }
@@ -80,14 +88,17 @@ impl Abilities {
         let mut found = Vec::new();
         let how = match self.conditions {
             Conditions::Honoured => None,
+            Conditions::Unproven => {
+                Some("is not known to keep If-Match where requests come at the same moment")
+            }
             Conditions::Refused => Some("refuses If-Match or If-None-Match"),
             Conditions::Ignored => Some("ignores If-Match or If-None-Match"),
             Conditions::Unmatched => Some("lets no If-Match through"),
         };
         if let Some(how) = how {
             found.push(format!(
-                "{location}: this store {how}: records are read before and after they are written instead; of two \
-                 workers that ask for one job within half a second both may get it, and publish the same output"
+                "{location}: this store {how}: records are read again after they are written; of two workers that \
+                 ask for one job within a quarter of a second both may get it, and publish the same output"
             ));
         }
         if !self.lists {
