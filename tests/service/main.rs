@@ -9,6 +9,7 @@ mod kills;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod seeds;
+mod serve;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/servers.rs"]
 mod servers;

@@ -33,7 +33,7 @@ pub(super) fn worker(context: &Context, worker: &Worker) -> Result<(), Error> {
     let store = store(&config);
     let count = config.service.number("service.workers")?.unwrap_or(1).max(1) as usize;
     let service = Service::open(&config, store, confined(context)?)?;
-    run(context, &config, &service, count, None)
+    run(context, &config, &service, Running { count, alone: false, api: None })
 }
 
 /// Work, and answer HTTP.
@@ -65,7 +65,35 @@ pub(super) fn serve(context: &Context, serve: &Serve) -> Result<(), Error> {
         });
     };
     settings.check(address).map_err(|reason| Error::Config { what: "api.listen".to_owned(), reason })?;
-    run(context, &config, &service, count, Some((address, Api::new(parts, settings))))
+    // With a queue of a fleet, others may have workers of these names.
+    let own = ["queue.url", "ledger.url"].iter().all(|key| config.service.get(key).is_none());
+    let lock = lock(&data).filter(|_| own);
+    let api = Some((address, Api::new(parts, settings)));
+    let done = run(context, &config, &service, Running { count, alone: lock.is_some(), api });
+    drop(lock);
+    done
+}
+
+/// Whether this is the only `transcode serve` on that data, for as long as the file is open.
+fn lock(data: &std::path::Path) -> Option<std::fs::File> {
+    let path = data.join("serve.lock");
+    let file = std::fs::File::options().create(true).append(true).open(&path).ok()?;
+    match file.try_lock() {
+        Ok(()) => Some(file),
+        Err(error) => {
+            log::debug!("{}: {error}; another process uses this data", path.display());
+            None
+        }
+    }
+}
+
+/// What is run.
+struct Running {
+    /// Workers.
+    count: usize,
+    /// No other process has workers of the same names.
+    alone: bool,
+    api: Option<(SocketAddr, Api)>,
 }
 
 /// How children are started here: media come from others, so each gives up what it does not need, and is watched. It may
@@ -98,8 +126,7 @@ fn run(
     context: &Context,
     config: &Config,
     service: &Service,
-    count: usize,
-    api: Option<(SocketAddr, Api)>,
+    Running { count, alone, api }: Running,
 ) -> Result<(), Error> {
     let grace = config.service.period("worker.grace")?;
     let (stop, over, cancel) = (Stop::new(), Cancel::new(), context.cancel.clone());
@@ -132,7 +159,7 @@ fn run(
             while !cancel.sleep(Duration::from_secs(3_600)) {}
             Ok(())
         } else {
-            service.work(count, &stop)
+            service.work(count, alone, &stop)
         };
         over.cancel();
         done

@@ -85,6 +85,21 @@ impl Record {
         }
     }
 
+    pub(super) fn held_by(&self, worker: &str) -> bool {
+        self.lease.as_ref().is_some_and(|holder| holder.worker == worker)
+    }
+
+    /// Whether that worker had a lease that was still good.
+    pub(super) fn end_lease_of(&mut self, worker: &str, now: Timestamp) -> bool {
+        let Some(holder) = self.lease.as_mut().filter(|holder| holder.worker == worker && holder.until > now)
+        else {
+            return false;
+        };
+        holder.until = now;
+        self.updated = now;
+        true
+    }
+
     pub(super) fn renew(
         &mut self,
         length: Duration,
