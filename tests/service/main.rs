@@ -7,6 +7,7 @@ mod kills;
 #[allow(dead_code)]
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod sandbox;
 mod seeds;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../support/servers.rs"]
