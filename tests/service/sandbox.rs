@@ -14,7 +14,8 @@ fn proc(process: u32, name: &str) -> String {
 #[test]
 fn a_workers_graph_is_confined_and_its_worker_is_not() {
     let fleet = Fleet::new(Kind::Sqlite);
-    let worker = fleet.worker("one", &[("AWS_SECRET_ACCESS_KEY", "TOPSECRET")]);
+    let keys = [("AWS_ACCESS_KEY_ID", "TOPSECRET"), ("AWS_SECRET_ACCESS_KEY", "TOPSECRET")];
+    let worker = fleet.worker("one", &keys);
     fleet.submit(&fleet.job("a"));
     let began = Instant::now();
     // The first child only looks at plugins, and is not.
