@@ -8,6 +8,7 @@ mod kills;
 #[allow(dead_code)]
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod sandbox;
 mod seeds;
 mod serve;
 #[allow(dead_code, unreachable_pub)]
