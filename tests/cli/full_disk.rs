@@ -43,7 +43,8 @@ fn holds(first: Finished, words: &[&str], full: &Path, second: Finished, after: 
         files(full).into_iter().filter(|path| path.to_string_lossy().contains("/.tmp-")).collect();
     assert!(half.is_empty(), "{half:?}");
     let before = stored(full);
-    assert!((CALM..SEGMENTS).contains(&before.len()), "it was to fail in the middle: {before:?}");
+    // Those before the one that did not fit may have been on their way.
+    assert!((1..SEGMENTS).contains(&before.len()), "it was to fail in the middle: {before:?}");
     let named = full.join("low/playlist.m3u8");
     let named = if named.exists() { media_playlist(&named).segments.len() } else { 0 };
     assert!(named <= before.len(), "{named} are named, {} are there", before.len());

@@ -6,8 +6,9 @@ use crate::support::{
 };
 use std::time::{Duration, Instant};
 
-/// A second, and half of one for a machine that has other things to do.
-const AT_ONCE: Duration = Duration::from_millis(1_500);
+/// A second, and some for a machine that has other things to do: less than anything that is waited for where
+/// nobody stops it (ten seconds for the graph to go down, a minute for one that stands still).
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn ctrl_c_stops_within_a_second_and_leaves_a_consistent_event_playlist() {

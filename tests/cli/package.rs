@@ -175,6 +175,8 @@ fn a_job_under_way_is_not_packaged() {
     let out = dir.path().join("out");
     let running = Running::start(transcode(long_job(&out)));
     until_playable(&running, &out.join("low/playlist.m3u8"), 1);
+    // It must not come to its end while we look.
+    running.signal("STOP");
     package(&[out.to_str().unwrap(), "--all"]).failed_in_one_line(3, &["report.json is missing"]);
     running.signal("KILL");
     running.finish();

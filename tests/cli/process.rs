@@ -1,8 +1,8 @@
 //! The graph's own process: its death, its silence, its environment.
 
 use crate::support::{
-    LONG, Running, children, finish, is_finished, is_not_finished, lives, long_job, send, transcode, until,
-    until_playable,
+    LONG, Running, catches, children, finish, is_finished, is_not_finished, lives, long_job, send, transcode,
+    until, until_playable,
 };
 use std::path::Path;
 
@@ -19,12 +19,18 @@ fn begun(out: &Path, more: &[&str]) -> Running {
     running
 }
 
-/// The child that goes on where this one ended, at work.
+/// SIGSEGV's number (signal(7)).
+const SEGV: u32 = 11;
+
+/// The child that goes on where this one ended, at work: the program has begun, and Rust's own handler is there.
 fn another(running: &Running, first: u32) -> u32 {
-    let next = until("another child", || children(running.id()).into_iter().find(|child| *child != first));
-    // Its signal handlers are those of the program only when it has begun.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    next
+    let begun = |child: &u32| {
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.ends_with(b"\0child\0") && catches(*child, SEGV)
+    };
+    until("another child", || {
+        children(running.id()).into_iter().find(|child| *child != first && begun(child))
+    })
 }
 
 #[test]
@@ -34,7 +40,7 @@ fn a_crash_in_the_graph_is_a_clear_error_and_the_next_run_goes_on() {
     // Rust's own handler takes the first for a fault of its own and steps aside; the second counts.
     let crash = |graph| {
         send(graph, "SEGV");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        until("Rust's handler has stepped aside", || (!catches(graph, SEGV)).then_some(()));
         send(graph, "SEGV");
     };
     let first = running.graph();

@@ -201,6 +201,14 @@ pub(crate) fn state(process: u32) -> Option<(String, u32)> {
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
+/// Whether the process catches this signal (proc(5), `SigCgt`); not any more once it is gone.
+pub(crate) fn catches(process: u32, signal: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    caught >> (signal - 1) & 1 == 1
+}
+
 /// Whether the process lives: it is there and no zombie.
 pub(crate) fn lives(process: u32) -> bool {
     state(process).is_some_and(|(state, _)| state != "Z")

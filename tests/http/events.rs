@@ -3,6 +3,7 @@
 use crate::client::Begun;
 use crate::server::Server;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 use transcode_svc::events::{JobEvent, What};
 use transcode_svc::http::Settings;
 use transcode_svc::ledger::{Progress, State};
@@ -10,8 +11,10 @@ use transcode_svc::ledger::{Progress, State};
 /// The next event; comments are passed over. None where the stream has ended.
 fn next(stream: &mut Begun) -> Option<(String, Value)> {
     let mut name = None;
+    let started = Instant::now();
     loop {
         let line = stream.line()?;
+        assert!(started.elapsed() < Duration::from_secs(30), "nothing but comments");
         if let Some(said) = line.strip_prefix("event: ") {
             name = Some(said.to_owned());
         } else if let Some(data) = line.strip_prefix("data: ") {
@@ -119,10 +122,10 @@ fn the_fleet_is_watched_by_as_many_as_may_until_the_server_ends() {
         if stream.head().0 == 200 {
             break stream;
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     };
     // What was there is no news; what comes is. The first look has to be over.
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_millis(1_500));
     server.submit("new");
     for stream in [&mut one, &mut two] {
         let (name, event) = next(stream).unwrap();

@@ -22,6 +22,10 @@ use crate::table::Entry;
 /// at run time and keeps most of it as references; this small number is a model on the strict side.
 pub(crate) const LENT_SURFACES: u32 = 2;
 
+/// A device does not fail at once: what it has given before is encoded and written by then, on a machine
+/// that is busy with other things too.
+const TIME_TO_FAIL: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// What the streaming thread needs to know.
 #[derive(Debug, Default)]
 struct Run {
@@ -229,6 +233,7 @@ pub(crate) fn misbehave(
         match *fault {
             Fault::Error { at } if frame >= at => {
                 if frame == at {
+                    std::thread::sleep(TIME_TO_FAIL);
                     gst::element_error!(
                         bin,
                         gst::LibraryError::Failed,

@@ -11,7 +11,7 @@ use crate::Error;
 /// What goes wrong. Frames are counted from 0 in each element, in the order in which pictures come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// An error message and a failing flow at this frame.
+    /// An error message and a failing flow at this frame, a moment after it has come.
     Error {
         /// The frame at which.
         at: u64,

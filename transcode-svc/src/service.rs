@@ -18,6 +18,7 @@ use crate::guard::{Allow, Guard};
 use crate::http;
 use crate::job::Rules;
 use crate::ledger::{Ledger, Policy, Records, SqliteRecords};
+use crate::machine;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, SqliteQueue};
 use crate::store::Stores;
@@ -70,6 +71,8 @@ impl Service {
         let Backend { queue, ledger, shown, poll } = Backend::open(config, store.as_deref(), &stores)?;
         let dispatch = Dispatch::new(queue, ledger, rules.clone());
         let (hub, metrics) = (Hub::default(), Metrics::new());
+        // A graph may not take what the worker beside it and the system need.
+        let child = child.for_service(machine::memory().map(|memory| memory / 4 * 3));
         let kit = Kit { dispatch, stores, store, child, hub, metrics };
         Ok(Self { kit, rules, backend: shown, settings, poll })
     }

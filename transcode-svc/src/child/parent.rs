@@ -70,6 +70,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The same for media that others send: in the sandbox of a service, with `memory` bytes for a child, unless
+    /// `TRANSCODE_SANDBOX` says otherwise.
+    #[must_use]
+    pub fn for_service(self, memory: Option<u64>) -> Self {
+        // What the variable says was read when these were made.
+        let said = std::env::var_os(Sandbox::VARIABLE).is_some();
+        let sandbox = if said { self.sandbox } else { Sandbox::for_service(memory) };
+        Self { sandbox, ..self }
+    }
+}
+
 /// A child at work on one source.
 pub struct Session {
     process: Process,

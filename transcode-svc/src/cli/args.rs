@@ -202,6 +202,68 @@ Without other configuration the queue is the one in SQS_TRANSCODE_QUEUE_URL, RED
     )]
     Worker(Worker),
 
+    /// Ask a service for a job
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode submit in/game.mp4 --output out/game              keys of the service's store
+  transcode submit ./game.mp4 --upload --output out/game --watch
+  transcode submit s3://in/a.mov --output s3://out/a --mp4 --priority high --webhook https://example.org/done
+  transcode submit --job job.json                              as `transcode schema job` describes it
+
+",
+        exit_codes!()
+    ))]
+    Submit(Submit),
+
+    /// List a service's jobs, the newest first
+    Jobs(Jobs),
+
+    /// Show a job of a service
+    Job {
+        /// Its name
+        id: String,
+
+        /// Until it is over
+        #[arg(long)]
+        watch: bool,
+
+        #[command(flatten)]
+        client: Client,
+    },
+
+    /// Stop a job of a service; what is stored of it stays
+    Cancel {
+        /// Its name
+        id: String,
+
+        #[command(flatten)]
+        client: Client,
+    },
+
+    /// Have a job tried again that failed, is dead or was cancelled; it goes on from what is stored
+    Retry {
+        /// Its name
+        id: String,
+
+        #[command(flatten)]
+        client: Client,
+    },
+
+    /// Show what waits in a service's queue, and who works
+    Queue {
+        #[command(flatten)]
+        client: Client,
+    },
+
+    /// Look at a service's dead letters, or have one tried again
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+
+        #[command(flatten)]
+        client: Client,
+    },
+
     /// Print the configuration in force, and where each value comes from
     #[command(after_long_help = concat!(
         "Secrets are masked. A key `worker.lease` stands as `lease` under [worker] in transcode.toml, or in the variable
@@ -371,6 +433,112 @@ pub(super) struct Run {
     /// [default: as many as this machine's cores are worth]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) jobs: Option<u32>,
+}
+
+/// Which service is asked, and how the answer is written.
+#[derive(Debug, clap::Args)]
+pub(super) struct Client {
+    /// The service's API
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TRANSCODE_API",
+        default_value = "http://127.0.0.1:8000"
+    )]
+    pub(super) api: String,
+
+    /// A token of it, where it wants one
+    #[arg(long, global = true, value_name = "TOKEN", env = "TRANSCODE_TOKEN", hide_env_values = true)]
+    pub(super) token: Option<String>,
+
+    /// The API's own JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DeadCommand {
+    /// List them, the oldest first
+    List,
+    /// Show one, with what was in it
+    Show {
+        /// Names it
+        number: u64,
+    },
+    /// Put one into its line again
+    Requeue {
+        /// Names it
+        number: u64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Jobs {
+    /// Only those in this state: queued, processing, committing, complete, failed, dead, cancelled
+    #[arg(long, value_name = "STATE")]
+    pub(super) state: Option<String>,
+
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(super) limit: u32,
+
+    #[command(flatten)]
+    pub(super) client: Client,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Submit {
+    /// A key of the service's store, s3://bucket/key or https://…; with --upload a file of this machine
+    #[arg(value_name = "INPUT", required_unless_present = "job")]
+    pub(super) input: Option<String>,
+
+    /// A prefix of the service's store, or s3://bucket/prefix
+    #[arg(short, long, value_name = "DEST", required_unless_present = "job")]
+    pub(super) output: Option<String>,
+
+    /// Send the file to the service's store first
+    #[arg(long)]
+    pub(super) upload: bool,
+
+    /// The whole job as a JSON file, in the place of the options
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "output", "upload"])]
+    pub(super) job: Option<PathBuf>,
+
+    /// What is asked for: a name from `transcode profiles`, or roku-hls
+    #[arg(long, value_name = "NAME", default_value = "abr")]
+    pub(super) profile: String,
+
+    /// A rung in place of the profile's, best first, as NAME:HEIGHT:VIDEO:AUDIO; may be repeated
+    #[arg(long, value_name = "RUNG")]
+    pub(super) rung: Vec<Rendition>,
+
+    /// An MP4 file of each rung as well
+    #[arg(long)]
+    pub(super) mp4: bool,
+
+    /// The line it waits in: high, normal, low
+    #[arg(long, value_name = "LINE", default_value = "normal")]
+    pub(super) priority: String,
+
+    /// Who is told of its end
+    #[arg(long, value_name = "URL")]
+    pub(super) webhook: Option<String>,
+
+    /// The job's name; one is made where none is given
+    #[arg(long, value_name = "NAME")]
+    pub(super) id: Option<String>,
+
+    /// A second submission with the same key is the first one again
+    #[arg(long, value_name = "KEY")]
+    pub(super) idempotency_key: Option<String>,
+
+    /// Show how it gets on until it is over
+    #[arg(short, long)]
+    pub(super) watch: bool,
+
+    #[command(flatten)]
+    pub(super) client: Client,
 }
 
 #[derive(Debug, clap::Args)]

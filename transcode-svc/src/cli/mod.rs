@@ -5,6 +5,7 @@
 //! results, stderr carries the log and the one line that tells a failure.
 
 mod args;
+mod client;
 mod config;
 mod doctor;
 mod exit;
@@ -102,6 +103,13 @@ impl Context {
             Command::Doctor(doctor) => doctor::doctor(self, doctor),
             Command::Serve(serve) => worker::serve(self, serve),
             Command::Worker(worker) => worker::worker(self, worker),
+            Command::Submit(submit) => client::submit(self, submit),
+            Command::Jobs(jobs) => client::jobs(jobs),
+            Command::Job { id, watch, client } => client::job(self, client, id, *watch),
+            Command::Cancel { id, client } => client::change(client, id, "cancel"),
+            Command::Retry { id, client } => client::change(client, id, "retry"),
+            Command::Queue { client } => client::queue(client),
+            Command::Dead { command, client } => client::dead(client, command),
             Command::Config { json } => config::show(self, *json),
             Command::Play(play) => play::play(play, &self.cancel),
             Command::Schema { document: Document::Job } => {

@@ -107,7 +107,7 @@ fn theirs(problem: Problem) -> Problem {
 ///
 /// Takes our own jobs as well.
 #[utoipa::path(
-    post, path = "/api/transcode/submit", tag = "redis-workers",
+    post, path = "/api/transcode/submit",
     request_body(content = inline(Submission), content_type = "application/json"),
     responses((status = 200, description = "It is in the queue", body = Submitted))
 )]
@@ -125,7 +125,7 @@ pub(super) async fn submit(
 
 /// Where a job stands
 #[utoipa::path(
-    get, path = "/api/transcode/status/{jobId}", tag = "redis-workers",
+    get, path = "/api/transcode/status/{jobId}",
     params(("jobId" = String, Path, description = "The job's name")),
     responses((status = 200, description = "The job", body = StatusView))
 )]
@@ -146,7 +146,7 @@ pub(super) async fn status(
 
 /// Jobs, page by page
 #[utoipa::path(
-    get, path = "/api/transcode/jobs", tag = "redis-workers", params(Page),
+    get, path = "/api/transcode/jobs", params(Page),
     responses((status = 200, description = "A page; empty behind the last one", body = JobPage))
 )]
 pub(super) async fn page_of_jobs(

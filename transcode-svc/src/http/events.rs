@@ -59,6 +59,7 @@ pub(super) struct Watch {
     room: Arc<Semaphore>,
     most: usize,
     watched: Mutex<Watched>,
+    last: Mutex<HashMap<JobId, Last>>,
 }
 
 #[derive(Default)]
@@ -76,6 +77,7 @@ impl Watch {
             room: Arc::new(Semaphore::new(watchers)),
             most: watchers,
             watched: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 }
@@ -131,7 +133,7 @@ impl Drop for Watcher {
 /// `state`, `progress`, `segment`, `fallback` and `log` events of all jobs; `missed` where this connection was too slow. Segments
 /// and log lines are those of this process's own workers; states and progress are everybody's.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "events",
+    get, path = "/api/v1/events",
     responses(
         (status = 200, description = "Until the connection ends", content_type = "text/event-stream", body = String),
         (status = 503, description = "Too many watch"),
@@ -151,7 +153,7 @@ pub(super) async fn watch_fleet(
 /// Begins with a `job` event: the job as it is. Then as for the fleet, until the job is over: the last event is `end`, with the
 /// job as it is then, and the connection ends.
 #[utoipa::path(
-    get, path = "/api/v1/jobs/{id}/events", tag = "events",
+    get, path = "/api/v1/jobs/{id}/events",
     params(("id" = String, Path, description = "The job's name")),
     responses(
         (status = 200, description = "Until the job is over", content_type = "text/event-stream", body = String),
@@ -167,6 +169,10 @@ pub(super) async fn watch_job(
     let receiver = api.watch.told.subscribe();
     let watcher = Watcher::new(&api, Some(id.clone()))?;
     let record = api.record(&id).await?;
+    // From here on a change is news.
+    let mut last = api.watch.last.lock().unwrap_or_else(PoisonError::into_inner);
+    last.entry(id).or_insert_with(|| Last::of(&record));
+    drop(last);
     Ok(stream(watcher, receiver, Some(record), closing))
 }
 
@@ -301,6 +307,14 @@ struct Last {
     state: JobState,
     progress: Option<Progress>,
     created: Timestamp,
+    updated: Timestamp,
+}
+
+impl Last {
+    fn of(record: &Record) -> Self {
+        let Record { state, created, updated, .. } = *record;
+        Self { state, progress: record.progress.clone(), created, updated }
+    }
 }
 
 /// Read the ledger, and hear what this process's workers say, until nobody watches any more.
@@ -308,12 +322,12 @@ async fn look(api: Shared) {
     let mut hub = api.parts.hub.watch();
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last: HashMap<JobId, Last> = HashMap::new();
     let mut fleet_known = false;
     loop {
         tokio::select! {
             heard = hub.recv() => match heard {
                 Ok(event) => {
+                    let mut last = api.watch.last.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Some(last) = last.get_mut(&event.job) {
                         match &event.what {
                             What::State { state, .. } => last.state = *state,
@@ -321,6 +335,7 @@ async fn look(api: Shared) {
                             _ => {}
                         }
                     }
+                    drop(last);
                     tell(&api, Told::of(&event));
                     continue;
                 }
@@ -334,12 +349,15 @@ async fn look(api: Shared) {
             let mut watched = api.watch.watched.lock().unwrap_or_else(PoisonError::into_inner);
             if watched.fleet == 0 && watched.jobs.is_empty() {
                 watched.looking = false;
+                api.watch.last.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 return;
             }
             (watched.fleet > 0, watched.jobs.keys().cloned().collect::<Vec<_>>())
         };
-        let active =
-            last.iter().filter(|(_, last)| !last.state.is_final()).map(|(id, _)| id.clone()).collect();
+        let active = {
+            let last = api.watch.last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.iter().filter(|(_, last)| !last.state.is_final()).map(|(id, _)| id.clone()).collect()
+        };
         let read = api.blocking(move |parts| records(parts, fleet, jobs, active)).await;
         let records = match read {
             Ok(Ok(records)) => records,
@@ -352,13 +370,18 @@ async fn look(api: Shared) {
         // What is there when somebody begins to watch the fleet is no news.
         let news = fleet_known;
         fleet_known = fleet;
-        compare(&api, &mut last, records, news);
+        compare(&api, records, news);
     }
 }
 
-fn compare(api: &Shared, last: &mut HashMap<JobId, Last>, records: Vec<Record>, news: bool) {
+fn compare(api: &Shared, records: Vec<Record>, news: bool) {
+    let mut last = api.watch.last.lock().unwrap_or_else(PoisonError::into_inner);
     for record in records {
-        let now = Last { state: record.state, progress: record.progress.clone(), created: record.created };
+        let now = Last::of(&record);
+        if last.get(&record.id).is_some_and(|before| before.updated > now.updated) {
+            // It was read before somebody else read it.
+            continue;
+        }
         let before = last.insert(record.id.clone(), now.clone());
         let (id, at, epoch) = (&record.id, record.updated, record.epoch);
         let changed = before.as_ref().map_or(news, |before| before.state != now.state);

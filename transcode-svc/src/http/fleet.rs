@@ -54,7 +54,7 @@ pub(super) struct WorkerView {
 
 /// List workers
 #[utoipa::path(
-    get, path = "/api/v1/workers", tag = "fleet",
+    get, path = "/api/v1/workers",
     responses((status = 200, description = "Who works, on what, since when", body = WorkerList))
 )]
 pub(super) async fn list_workers(State(api): State<Shared>) -> Result<Json<WorkerList>, Problem> {
@@ -117,7 +117,7 @@ pub(super) struct Waiting {
 
 /// How full the queue is
 #[utoipa::path(
-    get, path = "/api/v1/queue", tag = "fleet",
+    get, path = "/api/v1/queue",
     responses((status = 200, description = "Depth and age", body = QueueView))
 )]
 pub(super) async fn get_queue(State(api): State<Shared>) -> Result<Json<QueueView>, Problem> {
@@ -179,7 +179,7 @@ impl DeadView {
 ///
 /// Messages that nobody could make anything of, and jobs that were tried too often; a thousand at most.
 #[utoipa::path(
-    get, path = "/api/v1/dead", tag = "fleet",
+    get, path = "/api/v1/dead",
     responses((status = 200, description = "The oldest first", body = DeadList))
 )]
 pub(super) async fn list_dead(State(api): State<Shared>) -> Result<Json<DeadList>, Problem> {
@@ -190,7 +190,7 @@ pub(super) async fn list_dead(State(api): State<Shared>) -> Result<Json<DeadList
 
 /// Look at a dead letter
 #[utoipa::path(
-    get, path = "/api/v1/dead/{number}", tag = "fleet",
+    get, path = "/api/v1/dead/{number}",
     params(("number" = u64, Path, description = "Names it")),
     responses((status = 200, description = "The letter", body = DeadView))
 )]
@@ -206,7 +206,7 @@ pub(super) async fn get_dead(
 ///
 /// A job that is dead, failed or was cancelled is tried again; any other message is read again as it is.
 #[utoipa::path(
-    post, path = "/api/v1/dead/{number}/requeue", tag = "fleet",
+    post, path = "/api/v1/dead/{number}/requeue",
     params(("number" = u64, Path, description = "Names it")),
     responses((status = 202, description = "It is in its line", body = DeadView))
 )]

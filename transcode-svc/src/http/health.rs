@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The server lives
 #[utoipa::path(
-    get, path = "/healthz", tag = "server",
+    get, path = "/healthz",
     responses((status = 200, description = "It does: `ok`", content_type = "text/plain", body = String))
 )]
 pub(super) async fn healthz() -> &'static str {
@@ -35,7 +35,7 @@ pub(super) struct Ready {
 
 /// The server can work
 #[utoipa::path(
-    get, path = "/readyz", tag = "server",
+    get, path = "/readyz",
     responses(
         (status = 200, description = "Store, queue and ledger can be reached", body = Ready),
         (status = 503, description = "One of them cannot; says which", body = Ready),
@@ -72,7 +72,7 @@ async fn asked(answer: impl Future<Output = Result<Result<(), String>, Problem>>
 
 /// Metrics for Prometheus
 #[utoipa::path(
-    get, path = "/metrics", tag = "server",
+    get, path = "/metrics",
     responses((status = 200, description = "OpenMetrics 1.0", content_type = "application/openmetrics-text", body = String))
 )]
 pub(super) async fn metrics(State(api): State<Shared>) -> Response {

@@ -40,7 +40,7 @@ impl ToSchema for JobBody {
 /// A second request with the same idempotency key is the first one again, and is answered with its job. What the Redis
 /// workers' API takes is taken here as well.
 #[utoipa::path(
-    post, path = "/api/v1/jobs", tag = "jobs",
+    post, path = "/api/v1/jobs",
     params(("Idempotency-Key" = Option<String>, Header, description = "In place of the job's `idempotency_key`; 1 to 200 bytes")),
     request_body(content = inline(JobBody), content_type = "application/json"),
     responses(
@@ -126,7 +126,7 @@ fn fifty() -> usize {
 /// A page may have fewer jobs than were asked for, or none, and a cursor all the same: then a filter fits few, and the next
 /// page goes on looking.
 #[utoipa::path(
-    get, path = "/api/v1/jobs", tag = "jobs", params(Wanted),
+    get, path = "/api/v1/jobs", params(Wanted),
     responses((status = 200, description = "A page", body = JobList))
 )]
 pub(super) async fn list_jobs(
@@ -202,7 +202,7 @@ fn read_cursor(text: &str) -> Result<(Timestamp, crate::job::JobId), Problem> {
 
 /// Look at a job
 #[utoipa::path(
-    get, path = "/api/v1/jobs/{id}", tag = "jobs",
+    get, path = "/api/v1/jobs/{id}",
     params(("id" = String, Path, description = "The job's name")),
     responses((status = 200, description = "The job", body = JobView))
 )]
@@ -216,7 +216,7 @@ pub(super) async fn get_job(State(api): State<Shared>, Named(id): Named) -> Resu
 /// One that nobody works on is cancelled when this is answered (200); the worker of one that is being made is told at
 /// its next renewal (202). What was stored stays.
 #[utoipa::path(
-    post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs",
+    post, path = "/api/v1/jobs/{id}/cancel",
     params(("id" = String, Path, description = "The job's name")),
     responses(
         (status = 200, description = "It is cancelled", body = JobView),
@@ -248,7 +248,7 @@ pub(super) async fn cancel_job(State(api): State<Shared>, Named(id): Named) -> R
 ///
 /// For one that failed, is dead or was cancelled. It goes on from what is stored.
 #[utoipa::path(
-    post, path = "/api/v1/jobs/{id}/retry", tag = "jobs",
+    post, path = "/api/v1/jobs/{id}/retry",
     params(("id" = String, Path, description = "The job's name")),
     responses(
         (status = 202, description = "It is in the queue", body = JobView),
@@ -275,7 +275,7 @@ pub(super) struct Change {
 ///
 /// Of a job that waits. It stands at the end of its new line then.
 #[utoipa::path(
-    patch, path = "/api/v1/jobs/{id}", tag = "jobs",
+    patch, path = "/api/v1/jobs/{id}",
     params(("id" = String, Path, description = "The job's name")),
     request_body(content = Change, content_type = "application/json"),
     responses(

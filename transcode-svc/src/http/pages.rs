@@ -24,7 +24,7 @@ fn page(text: &'static str) -> Response {
 
 /// What goes on, for people
 #[utoipa::path(
-    get, path = "/", tag = "server",
+    get, path = "/",
     responses((status = 200, description = "A page", content_type = "text/html", body = String))
 )]
 pub(super) async fn start() -> Response {
@@ -33,7 +33,7 @@ pub(super) async fn start() -> Response {
 
 /// This description, for people
 #[utoipa::path(
-    get, path = "/api", tag = "server",
+    get, path = "/api",
     responses((status = 200, description = "A page", content_type = "text/html", body = String))
 )]
 pub(super) async fn reference() -> Response {
@@ -42,7 +42,7 @@ pub(super) async fn reference() -> Response {
 
 /// This description, for programs
 #[utoipa::path(
-    get, path = "/api/v1/openapi.json", tag = "server",
+    get, path = "/api/v1/openapi.json",
     responses((status = 200, description = "OpenAPI 3.1", body = Value))
 )]
 pub(super) async fn openapi(State(api): State<Shared>) -> Response {

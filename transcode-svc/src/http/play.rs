@@ -132,7 +132,7 @@ fn made(key: &str) -> Option<ObjectKind> {
 
 /// To the player's page
 #[utoipa::path(
-    get, path = "/play/{job}", tag = "play",
+    get, path = "/play/{job}",
     params(("job" = String, Path, description = "The job's name")),
     responses((status = 308, description = "To the same with a slash at its end"))
 )]
@@ -142,7 +142,7 @@ pub(super) async fn play_job(At(job): At<String>) -> Redirect {
 
 /// The player's page
 #[utoipa::path(
-    get, path = "/play/{job}/", tag = "play",
+    get, path = "/play/{job}/",
     params(("job" = String, Path, description = "The job's name")),
     responses((status = 200, description = "A page with a player", content_type = "text/html", body = String))
 )]
@@ -156,7 +156,7 @@ pub(super) async fn play_page(state: State<Shared>, At(job): At<String>, headers
 /// whole address under `play`. Then the file: `master.m3u8`, `720p/playlist.m3u8`, `720p.mp4`, or nothing for the
 /// player's page.
 #[utoipa::path(
-    get, path = "/play/{job}/{*rest}", tag = "play",
+    get, path = "/play/{job}/{*rest}",
     params(
         ("job" = String, Path, description = "The job's name"),
         ("rest" = String, Path, description = "Ticket and file"),

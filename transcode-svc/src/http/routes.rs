@@ -57,6 +57,7 @@ pub(super) struct Routes {
     api: Shared,
     router: Router<Shared>,
     document: OpenApi,
+    tag: &'static str,
 }
 
 impl Routes {
@@ -65,7 +66,13 @@ impl Routes {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
-        Self { api, router: Router::new(), document }
+        Self { api, router: Router::new(), document, tag: "server" }
+    }
+
+    /// What follows is about `tag`.
+    fn about(mut self, tag: &'static str) -> Self {
+        self.tag = tag;
+        self
     }
 
     /// A route: `path` is what `#[utoipa::path]` says of `handler`.
@@ -84,6 +91,7 @@ impl Routes {
                 ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build(),
             )
             .build();
+        operation.tags = Some(vec![self.tag.to_owned()]);
         operation.responses.responses.insert("default".to_owned(), problem.into());
         if let Needs::Scope(scope) = needs {
             operation.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
@@ -160,30 +168,37 @@ pub(super) fn routes(api: &Shared) -> (Router<Shared>, Value) {
     const SUBMIT: Needs = Needs::Scope(Scope::Submit);
     const ADMIN: Needs = Needs::Scope(Scope::Admin);
     let (router, document) = Routes::new(api.clone())
+        .about("redis-workers")
         .at(contract::__path_submit, SUBMIT, contract::submit)
         .at(contract::__path_status, READ, contract::status)
         .at(contract::__path_page_of_jobs, READ, contract::page_of_jobs)
+        .about("jobs")
         .at(jobs::__path_create_job, SUBMIT, jobs::create_job)
         .at(jobs::__path_list_jobs, READ, jobs::list_jobs)
         .at(jobs::__path_get_job, READ, jobs::get_job)
         .at(jobs::__path_cancel_job, SUBMIT, jobs::cancel_job)
         .at(jobs::__path_retry_job, SUBMIT, jobs::retry_job)
         .at(jobs::__path_change_job, SUBMIT, jobs::change_job)
+        .about("events")
         .at(events::__path_watch_job, READ, events::watch_job)
         .at(events::__path_watch_fleet, READ, events::watch_fleet)
+        .about("sources")
         .at(sources::__path_create_source, SUBMIT, sources::create_source)
         .at(sources::__path_presign_source, SUBMIT, sources::presign_source)
         .at(sources::__path_get_source, SUBMIT, sources::get_source)
         .at(sources::__path_append_source, SUBMIT, sources::append_source)
         .at(sources::__path_delete_source, SUBMIT, sources::delete_source)
+        .about("play")
         .at(play::__path_play_job, Needs::Nothing, play::play_job)
         .at(play::__path_play_page, Needs::Ticket, play::play_page)
         .at(play::__path_play_object, Needs::Ticket, play::play_object)
+        .about("fleet")
         .at(fleet::__path_list_workers, READ, fleet::list_workers)
         .at(fleet::__path_get_queue, READ, fleet::get_queue)
         .at(fleet::__path_list_dead, READ, fleet::list_dead)
         .at(fleet::__path_get_dead, READ, fleet::get_dead)
         .at(fleet::__path_requeue_dead, ADMIN, fleet::requeue_dead)
+        .about("server")
         .at(health::__path_healthz, Needs::Nothing, health::healthz)
         .at(health::__path_readyz, Needs::Nothing, health::readyz)
         .at(health::__path_metrics, READ, health::metrics)

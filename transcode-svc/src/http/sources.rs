@@ -71,7 +71,7 @@ pub(super) struct Name {
 /// With the file as the body: it is stored when this is answered. Or, with `Upload-Length` and an empty body, begin an upload
 /// that can go on after a broken connection: send the bytes with PATCH to what `Location` says (tus 1.0.0).
 #[utoipa::path(
-    post, path = "/api/v1/sources", tag = "sources",
+    post, path = "/api/v1/sources",
     params(
         Name,
         ("Upload-Length" = Option<u64>, Header, description = "Bytes in all, of an upload that is begun here"),
@@ -110,7 +110,7 @@ pub(super) async fn create_source(
 ///
 /// `Upload-Offset` says where the body goes on, which has to be where the upload is; GET or HEAD tell.
 #[utoipa::path(
-    patch, path = "/api/v1/sources/{id}", tag = "sources",
+    patch, path = "/api/v1/sources/{id}",
     params(
         ("id" = String, Path, description = "The upload's name"),
         ("Upload-Offset" = u64, Header, description = "Bytes that are there already"),
@@ -159,7 +159,7 @@ pub(super) async fn append_source(
 ///
 /// `Upload-Offset` and `Upload-Length` are in the headers as well, for HEAD.
 #[utoipa::path(
-    get, path = "/api/v1/sources/{id}", tag = "sources",
+    get, path = "/api/v1/sources/{id}",
     params(("id" = String, Path, description = "The upload's name")),
     responses((status = 200, description = "How far it is", body = SourceView))
 )]
@@ -179,7 +179,7 @@ pub(super) async fn get_source(State(api): State<Shared>, At(id): At<String>) ->
 ///
 /// One that is complete is only forgotten: the object stays, jobs may read it.
 #[utoipa::path(
-    delete, path = "/api/v1/sources/{id}", tag = "sources",
+    delete, path = "/api/v1/sources/{id}",
     params(("id" = String, Path, description = "The upload's name")),
     responses((status = 204, description = "It is gone"))
 )]
@@ -224,7 +224,7 @@ pub(super) struct Presigned {
 
 /// Get an address to upload straight to the store
 #[utoipa::path(
-    post, path = "/api/v1/sources/presign", tag = "sources",
+    post, path = "/api/v1/sources/presign",
     request_body(content = Presign, content_type = "application/json"),
     responses(
         (status = 200, description = "PUT the file there", body = Presigned),

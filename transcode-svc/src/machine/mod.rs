@@ -20,3 +20,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+/// Bytes of memory that this process and its children may use together: what the machine has, or what its control
+/// group is given. `None` where neither is told.
+pub fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let all = line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1_024)?;
+    Some(Cgroup::here().memory_limit().map_or(all, |limit| limit.min(all)))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_machine_has_memory() {
+        assert!(super::memory().is_some_and(|bytes| bytes > 64 << 20));
+    }
+}

@@ -16,7 +16,7 @@ const BAR: &str = "{prefix:>10} [{bar:40.cyan/blue}] {msg}";
 static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
 
 /// All bars of this process, so that the log stays out of their way.
-pub(super) fn all() -> MultiProgress {
+pub(crate) fn all() -> MultiProgress {
     DRAWN.get_or_init(MultiProgress::new).clone()
 }
 

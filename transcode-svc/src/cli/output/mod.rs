@@ -11,8 +11,7 @@ mod logging;
 mod packaging;
 mod shown;
 
-pub(super) use bars::Bars;
-pub(super) use bars::StderrBesideBars;
+pub(super) use bars::{Bars, StderrBesideBars, all as all_bars};
 pub(super) use json::{Json, failed};
 pub(super) use lines::Lines;
 pub(super) use logging::{log_as_json, log_as_text};
