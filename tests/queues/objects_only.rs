@@ -24,10 +24,23 @@ fn header(name: &str, value: String) -> Vec<(String, String)> {
     vec![(name.to_owned(), value)]
 }
 
-/// It loses its answer to the first PUT for which `lose` is true.
-fn stub(conditions: Conditions, lose: impl Fn(&str) -> bool + Send + Sync + 'static) -> Web {
+/// What goes wrong with a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It is done, and its answer is lost.
+    LostAnswer,
+    /// Another one is being done: 409, as Amazon's store says it. To be tried again.
+    Conflict,
+}
+
+/// The first PUT for which `wrong` is true goes wrong.
+fn stub(
+    conditions: Conditions,
+    trouble: Trouble,
+    wrong: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> Web {
     let objects: Mutex<BTreeMap<String, (Vec<u8>, u64)>> = Mutex::default();
-    let (count, lost) = (Mutex::new(0_u64), Mutex::new(false));
+    let (count, over) = (Mutex::new(0_u64), Mutex::new(false));
     Web::start(move |_, request: &Request| {
         let mut objects = objects.lock().unwrap();
         let key = request.target.split('?').next().unwrap().to_owned();
@@ -47,6 +60,12 @@ fn stub(conditions: Conditions, lose: impl Fn(&str) -> bool + Send + Sync + 'sta
                 None => Reply::s3_error(404, "NoSuchKey"),
             },
             "PUT" => {
+                let mut over = over.lock().unwrap();
+                let now = !*over && wrong(&key);
+                *over |= now;
+                if now && trouble == Trouble::Conflict {
+                    return Reply::s3_error(409, "ConditionalRequestConflict");
+                }
                 let there = objects.get(&key).map(|(_, number)| tag(*number));
                 let absent = request.header("if-none-match").is_some();
                 let wanted = request.header("if-match").map(str::to_owned);
@@ -60,9 +79,7 @@ fn stub(conditions: Conditions, lose: impl Fn(&str) -> bool + Send + Sync + 'sta
                 let mut count = count.lock().unwrap();
                 *count += 1;
                 objects.insert(key.clone(), (request.body.clone(), *count));
-                let mut lost = lost.lock().unwrap();
-                if !*lost && lose(&key) {
-                    *lost = true;
+                if now {
                     return Reply::Drop;
                 }
                 Reply::Answer { status: 200, headers: header("ETag", tag(*count)), body: Vec::new() }
@@ -115,7 +132,7 @@ fn a_store_that_is_not_known_to_keep_conditions_at_one_moment_is_not_trusted() {
 #[test]
 fn a_store_that_does_not_keep_conditions_is_found_at_the_start_and_compared_by_hand() {
     for (conditions, word) in [(Conditions::Ignored, "ignores"), (Conditions::Refused, "refuses")] {
-        let web = stub(conditions, |_| false);
+        let web = stub(conditions, Trouble::LostAnswer, |_| false);
         let told = open(&web.endpoint(), "b").weaknesses();
         assert!(
             told.len() == 1 && told[0].contains(word) && told[0].contains("quarter of a second"),
@@ -147,29 +164,32 @@ fn a_store_that_does_not_keep_conditions_is_found_at_the_start_and_compared_by_h
 }
 
 #[test]
-fn a_write_whose_answer_was_lost_is_recognised_as_ours() {
-    let bench = Bench::new(Kind::Sqlite);
-    for lost in ["/jobs/a.json", "/keys/key.json", "/index/"] {
-        let web = stub(Conditions::Kept, move |key| key.contains(lost));
+fn a_write_that_went_wrong_is_made_once() {
+    for trouble in [Trouble::LostAnswer, Trouble::Conflict] {
+        let bench = Bench::new(Kind::Sqlite);
+        for lost in ["/jobs/a.json", "/keys/key.json", "/index/"] {
+            let web = stub(Conditions::Kept, trouble, move |key| key.contains(lost));
+            let one = ledger(open(&web.endpoint(), "b"), &bench.clock);
+            let mut job = bench.job("a");
+            job.idempotency_key = Some("key".to_owned());
+            assert!(one.submit(job.clone()).unwrap().fresh, "{trouble:?} {lost}");
+            assert!(!one.submit(job).unwrap().fresh, "{trouble:?} {lost}");
+        }
+        // The same for a change: the second write of the record.
+        let count = Mutex::new(0);
+        let web = stub(Conditions::Kept, trouble, move |key| {
+            let mut count = count.lock().unwrap();
+            *count += u32::from(key.contains("/jobs/"));
+            *count == 2
+        });
         let one = ledger(open(&web.endpoint(), "b"), &bench.clock);
-        let mut job = bench.job("a");
-        job.idempotency_key = Some("key".to_owned());
-        assert!(one.submit(job.clone()).unwrap().fresh, "{lost}");
-        assert!(!one.submit(job).unwrap().fresh, "{lost}");
+        let id = one.admit(bench.job("a")).unwrap().record.id;
+        let Grant::Granted { lease, .. } = one.grant(&id, "worker", seconds(60)).unwrap() else {
+            panic!("a lease")
+        };
+        let epoch = one.get(&id).unwrap().unwrap().epoch;
+        assert_eq!((lease.epoch, epoch), (1, 1), "{trouble:?}: one grant, not two");
     }
-    // The same for a change: the second write of the record.
-    let count = Mutex::new(0);
-    let web = stub(Conditions::Kept, move |key| {
-        let mut count = count.lock().unwrap();
-        *count += u32::from(key.contains("/jobs/"));
-        *count == 2
-    });
-    let one = ledger(open(&web.endpoint(), "b"), &bench.clock);
-    let id = one.admit(bench.job("a")).unwrap().record.id;
-    let Grant::Granted { lease, .. } = one.grant(&id, "worker", seconds(60)).unwrap() else {
-        panic!("a lease")
-    };
-    assert_eq!((lease.epoch, one.get(&id).unwrap().unwrap().epoch), (1, 1), "one grant, not two");
 }
 
 #[test]
