@@ -21,6 +21,7 @@ mod events;
 mod fleet;
 mod guard;
 mod health;
+mod hooks;
 mod input;
 mod jobs;
 mod objects;

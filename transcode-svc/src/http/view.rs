@@ -227,7 +227,7 @@ pub(super) fn entry(job: &Job) -> String {
 
 /// An address without what may be secret in it: a presigned one has its signature in the query, others a password
 /// before the host.
-fn without_query(source: &str) -> String {
+pub(super) fn without_query(source: &str) -> String {
     let Ok(mut url) = url::Url::parse(source) else { return source.to_owned() };
     if !matches!(url.scheme(), "http" | "https") {
         return source.to_owned();
