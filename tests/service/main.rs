@@ -1,6 +1,7 @@
 //! The service as its users run it: real workers, real queues, real kills.
 #![allow(clippy::unwrap_used)]
 
+#[allow(unreachable_pub)]
 mod fleet;
 mod going;
 mod kills;

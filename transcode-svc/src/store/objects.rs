@@ -204,7 +204,7 @@ impl Objects {
         };
         let wrong = |reason: String| SinkError::Refused { location: self.location(), reason };
         let url = url::Url::parse(&address).map_err(|error| wrong(error.to_string()))?;
-        let client = client(config, &url, Policy::none()).map_err(|error| wrong(error.to_string()))?;
+        let client = client(config, &url, Policy::none(), None).map_err(|error| wrong(error.to_string()))?;
         self.try_for("ask who it is", async |_| {
             let asked = within(self.silence(), client.head(url.clone()).send()).await?;
             let answer = asked.map_err(|error| Failure::passing(transport(error)))?;
