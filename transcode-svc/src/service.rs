@@ -273,6 +273,9 @@ impl Kind {
     }
 }
 
+/// A queue, and whose time it goes by.
+type Timed = (Arc<dyn Queue>, Arc<dyn Clock>);
+
 /// Servers and files that queue and ledger may share.
 struct Opened {
     database: Option<(PathBuf, Arc<Database>)>,
@@ -317,12 +320,7 @@ impl Opened {
         Ok(opened)
     }
 
-    fn queue(
-        &self,
-        settings: &Settings,
-        kind: Kind,
-        url: &str,
-    ) -> Result<(Arc<dyn Queue>, Arc<dyn Clock>), Error> {
+    fn queue(&self, settings: &Settings, kind: Kind, url: &str) -> Result<Timed, Error> {
         let system: Arc<dyn Clock> = Arc::new(SystemClock);
         match (kind, &self.database) {
             (Kind::Sqlite, Some((_, database))) => {
