@@ -100,8 +100,8 @@ impl Routes {
             let said = operation.description.take().unwrap_or_default();
             operation.description = Some(format!("{said}\n\n{line}").trim().to_owned());
         }
-        for method in methods.iter().cloned() {
-            let route = on(filter(&method), handler.clone())
+        for method in &methods {
+            let route = on(filter(method), handler.clone())
                 .route_layer(from_fn_with_state((self.api.clone(), needs), guard::guard));
             self.router = self.router.route(&address, route);
         }
