@@ -56,7 +56,12 @@ impl Record {
     /// The lease ran out without a word: its worker counts as dead.
     fn bury_worker(&mut self, now: Timestamp, policy: &Policy) {
         let stage = self.state;
-        let reason = format!("the lease ran out while the job was {stage}, at {} %", self.percent);
+        let doing = self.progress.as_ref().map(|progress| format!(" ({})", progress.stage.name()));
+        let reason = format!(
+            "the lease ran out while the job was {stage}{}, at {} %",
+            doing.unwrap_or_default(),
+            self.percent
+        );
         self.record_failure(FailureCause::Died, &reason, now);
         if self.cancel && self.state != State::Committing {
             self.end(State::Cancelled, Some("it was cancelled".to_owned()), now);
