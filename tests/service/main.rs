@@ -1,10 +1,14 @@
 //! The service as its users run it: real workers, real queues, real kills.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+#[path = "../support/elasticmq.rs"]
+mod elasticmq;
 #[allow(unreachable_pub)]
 mod fleet;
 mod going;
 mod kills;
+mod producers;
 #[allow(dead_code)]
 #[path = "../support/redis.rs"]
 mod redis_server;

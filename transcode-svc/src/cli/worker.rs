@@ -7,9 +7,7 @@ use super::Context;
 use super::args::{Serve, Worker};
 use super::output::to_stdout;
 use super::play::hls_js;
-use crate::child::{Sandbox, Settings};
 use crate::config::Config;
-use crate::engine::Machine;
 use crate::http::{Api, serve as answer};
 use crate::service::Service;
 use crate::worker::Stop;
@@ -32,7 +30,7 @@ pub(super) fn worker(context: &Context, worker: &Worker) -> Result<(), Error> {
     set(&mut config, options);
     let store = store(&config);
     let count = config.service.number("service.workers")?.unwrap_or(1).max(1) as usize;
-    let service = Service::open(&config, store, confined(context)?)?;
+    let service = Service::open(&config, store, context.children()?)?;
     run(context, &config, &service, Running { count, alone: false, api: None })
 }
 
@@ -56,7 +54,7 @@ pub(super) fn serve(context: &Context, serve: &Serve) -> Result<(), Error> {
     }
     let count = config.service.number("service.workers")?.unwrap_or(1) as usize;
     let address = config.service.address("api.listen")?;
-    let service = Service::open(&config, Some(store), confined(context)?)?;
+    let service = Service::open(&config, Some(store), context.children()?)?;
     let settings = service.api_settings(hls_js(serve.hls_js.as_deref())?)?;
     let (Some(address), Some(parts)) = (address, service.api_parts()) else {
         return Err(Error::Config {
@@ -94,17 +92,6 @@ struct Running {
     /// No other process has workers of the same names.
     alone: bool,
     api: Option<(SocketAddr, Api)>,
-}
-
-/// How children are started here: media come from others, so each gives up what it does not need, and is watched. It may
-/// use half of what this machine has free now; `TRANSCODE_SANDBOX` says otherwise.
-fn confined(context: &Context) -> Result<Settings, Error> {
-    let child = context.children()?;
-    if std::env::var_os("TRANSCODE_SANDBOX").is_some() {
-        return Ok(child);
-    }
-    let memory = Machine::here().memory.map(|free| free / 2);
-    Ok(Settings { sandbox: Sandbox::for_service(memory), ..child })
 }
 
 fn set<const N: usize>(config: &mut Config, options: [(&str, &str, Option<String>); N]) {
