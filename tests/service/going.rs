@@ -62,6 +62,35 @@ fn sigterm_hands_the_job_over_and_the_next_worker_goes_on() {
 }
 
 #[test]
+fn a_spot_notice_is_as_good_as_a_sigterm() {
+    let fleet = Fleet::new(Kind::Sqlite);
+    let wanted = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let metadata = {
+        let wanted = wanted.clone();
+        web::Web::start(move |_, request| match (request.method.as_str(), request.target.as_str()) {
+            ("PUT", "/latest/api/token") => web::Reply::status(200, "token"),
+            ("GET", "/latest/meta-data/spot/instance-action")
+                if request.header("x-aws-ec2-metadata-token") == Some("token")
+                    && wanted.load(std::sync::atomic::Ordering::SeqCst) =>
+            {
+                web::Reply::status(200, r#"{"action": "terminate", "time": "2026-10-03T14:07:09Z"}"#)
+            }
+            _ => web::Reply::status(404, ""),
+        })
+    };
+    let address = metadata.endpoint();
+    let settings = [("TRANSCODE_WORKER_SPOT_NOTICES", address.as_str()), ("TRANSCODE_WORKER_GRACE", "2s")];
+    let mut worker = fleet.worker("spot", &settings);
+    fleet.submit(&long(&fleet, "a"));
+    under_way(&fleet, "a", 1);
+    wanted.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(worker.ended(Duration::from_secs(25)), Some(0), "{}", worker.text());
+    assert!(worker.text().contains("taken back"), "{}", worker.text());
+    let state = fleet.record("a").unwrap().state;
+    assert!(matches!(state, State::Queued | State::Complete), "{state}: handed over, or done in time");
+}
+
+#[test]
 fn a_worker_that_was_stopped_past_its_lease_writes_nothing() {
     for kind in KINDS {
         let fleet = Fleet::new(kind);

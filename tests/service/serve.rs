@@ -162,6 +162,9 @@ fn killed_in_the_middle_it_goes_on_where_it_was_with_the_next_start() {
     }
     assert_eq!(first.metadata().unwrap().modified().unwrap(), written, "what was stored is not made again");
     let job = serve.json(&["job", "a", "--json"]);
+    let outputs: Vec<&str> =
+        job["outputs"].as_array().unwrap().iter().map(|output| output["key"].as_str().unwrap()).collect();
+    assert_eq!(outputs, ["out/a/480p/playlist.m3u8", "out/a/360p/playlist.m3u8", "out/a/master.m3u8"]);
     assert_eq!((&job["epoch"], &job["failures"][0]["cause"]), (&2.into(), &"died".into()), "{job}");
     assert!(serve.log().contains("gone on with"), "{}", serve.log());
 }

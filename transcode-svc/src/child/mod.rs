@@ -17,7 +17,7 @@ mod sandbox;
 mod serve;
 mod worker;
 
-pub use parent::{Session, Settings};
+pub use parent::{About, Session, Settings};
 pub use protocol::Examined;
 pub use sandbox::{Bound, Sandbox};
 pub use worker::work;

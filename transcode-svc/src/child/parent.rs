@@ -51,6 +51,19 @@ pub struct Settings {
     pub registry: Option<PathBuf>,
     /// What it may do and take.
     pub sandbox: Sandbox,
+    /// The job that its lines are about, where there is one.
+    pub about: Option<About>,
+}
+
+/// What a child works on, as every line about it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The job.
+    pub job: String,
+    /// Which attempt at it, from 1.
+    pub attempt: u32,
+    /// Under which lease.
+    pub epoch: u64,
 }
 
 impl Settings {
@@ -66,7 +79,14 @@ impl Settings {
             .map_err(|error| machine(format!("this program's own file is not known: {error}")))?;
         let sandbox = Sandbox::from_environment()
             .map_err(|reason| Error::Config { what: Sandbox::VARIABLE.to_owned(), reason })?;
-        Ok(Self { program, log: "warn".to_owned(), stall: Duration::from_secs(30), registry: None, sandbox })
+        Ok(Self {
+            program,
+            log: "warn".to_owned(),
+            stall: Duration::from_secs(30),
+            registry: None,
+            sandbox,
+            about: None,
+        })
     }
 }
 
@@ -132,12 +152,13 @@ impl Session {
                 settings.program.display()
             ))
         };
-        let Settings { program, log, registry, sandbox, .. } = settings;
+        let Settings { program, log, registry, sandbox, about, .. } = settings;
         if sandbox.confine {
             prepare(settings, cancel)?;
         }
         let (process, socket) =
-            Process::start(program, log, registry.as_deref(), sandbox.confine).map_err(cannot)?;
+            Process::start(program, log, registry.as_deref(), sandbox.confine, about.clone())
+                .map_err(cannot)?;
         let watch = Watch::new(sandbox.clone(), process.id());
         let (identity, size) = (source.identity(), source.size());
         let uri = identity.uri.clone();

@@ -3,7 +3,7 @@
 //! Knows nothing of what is said over the socket. The child leads a process group of its own, so
 //! that a terminal's Ctrl-C reaches the parent alone, which then asks the child to stop.
 
-use super::{confine, environment};
+use super::{About, confine, environment};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
@@ -39,6 +39,7 @@ impl Process {
         log_filter: &str,
         registry: Option<&Path>,
         confined: bool,
+        about: Option<About>,
     ) -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut child = Command::new(program)
@@ -58,7 +59,7 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             let kept = tail.clone();
             std::thread::Builder::new().name("child-log".to_owned()).spawn(move || {
-                listen(stderr, &kept);
+                listen(stderr, &kept, about.as_ref());
                 drop(closed);
             })?;
         }
@@ -135,7 +136,7 @@ fn describe(status: ExitStatus) -> String {
 
 /// Pass the child's lines on to the log. Its own logger writes `LEVEL target text`; other lines come
 /// from libraries.
-fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>) {
+fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>, about: Option<&About>) {
     let mut input = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -156,9 +157,9 @@ fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>) {
         let parsed = words.next().and_then(|word| word.parse::<log::Level>().ok());
         match (parsed, words.next(), words.next()) {
             (Some(level), Some(target), Some(message)) if is_news(target, message) => {
-                log::log!(target: target, level, "{message}");
+                pass_on(target, level, message, about);
             }
-            (Some(_), Some(target), Some(message)) => log::debug!(target: target, "{message}"),
+            (Some(_), Some(target), Some(message)) => pass_on(target, log::Level::Debug, message, about),
             _ if std::env::var_os("GST_DEBUG").is_some() => eprintln!("{text}"),
             _ => log::debug!("{text}"),
         }
@@ -167,6 +168,16 @@ fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>) {
             tail.pop_front();
         }
         tail.push_back(text);
+    }
+}
+
+/// Into this process's log, with the job that it is about.
+fn pass_on(target: &str, level: log::Level, message: &str, about: Option<&About>) {
+    match about {
+        None => log::log!(target: target, level, "{message}"),
+        Some(About { job, attempt, epoch }) => {
+            log::log!(target: target, level, job = job.as_str(), attempt = *attempt, epoch = *epoch; "{message}");
+        }
     }
 }
 

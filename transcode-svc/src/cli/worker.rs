@@ -10,7 +10,7 @@ use super::play::hls_js;
 use crate::config::Config;
 use crate::http::{Api, serve as answer};
 use crate::service::Service;
-use crate::worker::Stop;
+use crate::worker::{Stop, spot};
 use std::net::SocketAddr;
 use std::time::Duration;
 use transcode_core::{Cancel, Error};
@@ -142,6 +142,15 @@ fn run(
             }
         });
         scope.spawn(|| watchdog(&over));
+        if let Some(address) = config.service.get("worker.spot-notices") {
+            let asked = cancel.clone();
+            let told = move |action: &str| {
+                log::warn!("this machine is taken back: {}", action.trim());
+                asked.cancel();
+            };
+            let over = &over;
+            scope.spawn(move || spot::watch(address, over, told));
+        }
         let done = if count == 0 {
             while !cancel.sleep(Duration::from_secs(3_600)) {}
             Ok(())

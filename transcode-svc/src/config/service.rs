@@ -77,6 +77,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "name", ""),
     key("worker", "lease", "60s").short(&["TRANSCODE_LEASE"]),
     key("worker", "grace", "25s"),
+    key("worker", "spot-notices", ""),
     key("worker", "platform", "auto"),
     key("worker", "jobs", ""),
     key("worker", "retries", "3").or(&["MAX_RETRIES"]),

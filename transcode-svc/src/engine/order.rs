@@ -72,7 +72,7 @@ impl Order<'_> {
                 plan: &plan,
                 missing,
                 jobs,
-                platform: &looked.platforms[0].name,
+                platform: &looked.platforms[0],
             })
         };
         let source = looked.source.clone();

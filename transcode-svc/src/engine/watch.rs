@@ -5,6 +5,7 @@ use transcode_core::Error;
 use transcode_core::event::{Fallback, SegmentFacts};
 use transcode_core::package::{Packaged, Progress};
 use transcode_core::plan::{Chunk, Plan};
+use transcode_core::platform::Platform;
 
 /// Watches a job; called from several threads.
 pub(crate) trait Watch: Sync {
@@ -41,5 +42,5 @@ pub(crate) struct Start<'a> {
     /// Graphs side by side.
     pub(crate) jobs: usize,
     /// The platform that begins.
-    pub(crate) platform: &'a str,
+    pub(crate) platform: &'a Platform,
 }

@@ -12,6 +12,7 @@ mod fence;
 mod keeper;
 mod places;
 mod report;
+pub(crate) mod spot;
 mod stop;
 
 pub use stop::Stop;
@@ -175,7 +176,7 @@ impl Worker {
         let over = Cancel::new();
         let made = std::thread::scope(|scope| {
             scope.spawn(|| keeper.keep(&report, stop, &over, &|platform| self.platform(platform)));
-            let made = self.make(&job, &report, fence, &cancel);
+            let made = self.make(&tag, &job, &report, fence, &cancel);
             over.cancel();
             made
         });
@@ -186,6 +187,7 @@ impl Worker {
 
     fn make(
         &self,
+        tag: &Tag,
         job: &Job,
         report: &Report<'_>,
         fence: Arc<Fence>,
@@ -210,9 +212,11 @@ impl Worker {
             Mp4::All => &["all".to_owned()],
         };
         let places = JobPlaces { stores: &self.kit.stores, base: self.kit.store.as_deref(), fence };
+        let about = child::About { job: tag.job.to_string(), attempt: tag.attempt, epoch: tag.epoch };
+        let child = child::Settings { about: Some(about), ..self.kit.child.clone() };
         let order = Order {
             places: &places,
-            child: &self.kit.child,
+            child: &child,
             input: source,
             candidates: platforms::load(&self.settings.platforms)?,
             spec: &spec,
@@ -235,7 +239,13 @@ impl Worker {
                 self.kit.tell(tag, What::Log { level: "warn", text: format!("the lease is lost: {why}") });
                 return;
             }
-            (Ok(_), _) => job.outputs().unwrap_or_default(),
+            // A rung that the source is too small for was left out, unless every name was asked for.
+            (Ok(made), _) => {
+                let mut outputs = job.outputs().unwrap_or_default();
+                outputs
+                    .retain(|output| output.profile == "hls" || made.report.rung(&output.profile).is_some());
+                outputs
+            }
             (Err(error), ended) => {
                 let error = if matches!(ended, Ended::Cancelled) { Error::Interrupted } else { error };
                 return self.failed(tag, &work, &error, stop);

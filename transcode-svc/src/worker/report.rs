@@ -74,7 +74,9 @@ impl Watch for Report<'_> {
     fn planned(&self, start: &Start<'_>) {
         self.stage(Stage::Encode);
         let mut state = self.lock();
-        start.platform.clone_into(&mut state.progress.platform);
+        let platform = start.platform;
+        platform.name.clone_into(&mut state.progress.platform);
+        self.kit.metrics.platform(&platform.name, &platform.encode.element);
         let segments = start.plan.timeline.expected_segments();
         let rungs = start.plan.rungs.iter();
         state.progress.rungs =
@@ -87,7 +89,7 @@ impl Watch for Report<'_> {
             start.plan.source.uri,
             start.destination,
             start.plan.rungs.len(),
-            start.platform
+            platform.name
         ));
     }
 
