@@ -1,6 +1,8 @@
 //! The service as its users run it: real workers, real queues, real kills.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/browser.rs"]
+mod browser;
 #[path = "../support/elasticmq.rs"]
 mod elasticmq;
 #[allow(unreachable_pub)]

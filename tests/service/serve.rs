@@ -218,3 +218,39 @@ fn the_configuration_is_shown_with_its_places_and_without_its_secrets() {
     command.current_dir(dir.path());
     finish(command).failed(2, &["leese", "lease"]);
 }
+
+#[test]
+#[ignore = "makes docs/images/fleet.png; scripts/screenshot runs it"]
+fn picture_of_the_fleet() {
+    let path = std::env::var("TRANSCODE_PICTURE").expect("TRANSCODE_PICTURE names the file");
+    let serve = Serve::start(&["--workers", "2"]);
+    fs::create_dir_all(serve.data().join("store/in")).unwrap();
+    let film = clip("gopro-karma.mp4");
+    let long =
+        crate::support::made(serve.dir.path(), "long.mp4", &["-stream_loop", "9", "-i", &film, "-c", "copy"]);
+    for name in ["final", "quarter-final-1", "quarter-final-2", "training", "interview"] {
+        fs::copy(
+            if name == "interview" { &film } else { &long },
+            serve.data().join(format!("store/in/{name}.mp4")),
+        )
+        .unwrap();
+    }
+    let submit = |name: &str, more: &[&str]| {
+        let (input, output) = (format!("in/{name}.mp4"), format!("games/{name}"));
+        let words: Vec<&str> = ["submit", &input, "--output", &output, "--id", name]
+            .into_iter()
+            .chain(more.iter().copied())
+            .collect();
+        serve.say(&words)
+    };
+    submit("interview", &["--rung", "240p:240:300k:64k", "--watch"]).succeeded();
+    let _missing = submit("semi-final", &["--watch"]);
+    for name in ["quarter-final-1", "quarter-final-2", "training"] {
+        submit(name, &[]).succeeded();
+    }
+    submit("final", &["--priority", "high"]).succeeded();
+    let mut page = crate::browser::Browser::open(&serve.url, 1200, 640);
+    let busy = "document.body.innerText.match(/[1-9][0-9] %/g)?.length >= 2";
+    page.wait_for(busy, "document.body.innerText", Duration::from_secs(60));
+    page.picture(std::path::Path::new(&path));
+}
