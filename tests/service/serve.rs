@@ -249,7 +249,7 @@ fn picture_of_the_fleet() {
         submit(name, &[]).succeeded();
     }
     submit("final", &["--priority", "high"]).succeeded();
-    let mut page = crate::browser::Browser::open(&serve.url, 1200, 640);
+    let mut page = crate::browser::Browser::open(&serve.url, 1360, 640);
     let busy = "document.body.innerText.match(/[1-9][0-9] %/g)?.length >= 2";
     page.wait_for(busy, "document.body.innerText", Duration::from_secs(60));
     page.picture(std::path::Path::new(&path));
