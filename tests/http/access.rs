@@ -41,6 +41,8 @@ fn a_token_opens_what_its_scopes_say_and_nothing_else() {
         ("PATCH", "/api/v1/jobs/a", [401, 401, 0, 403, 0]),
         ("POST", "/api/v1/sources", [401, 401, 0, 403, 0]),
         ("POST", "/api/v1/sources/presign", [401, 401, 0, 403, 0]),
+        ("GET", "/api/v1/jobs/a/webhooks", [401, 401, 403, 0, 0]),
+        ("POST", "/api/v1/jobs/a/webhooks/x/redeliver", [401, 401, 403, 403, 0]),
         ("GET", "/api/v1/workers", [401, 401, 403, 0, 0]),
         ("GET", "/api/v1/queue", [401, 401, 403, 0, 0]),
         ("GET", "/api/v1/dead", [401, 401, 403, 0, 0]),

@@ -49,6 +49,10 @@ fn every_route_is_described_and_every_description_is_a_route() {
             assert_eq!(given, wanted, "{told}: parameters of the path");
             // It is there: neither unknown nor of another method. Streams are not waited for.
             let target = path.replace("{number}", "1").replace("{jobId}", "x").replace(['{', '}'], "");
+            if path == "/api/v1/events" {
+                assert_eq!(server.begin("GET", path, &[]).head().0, 200);
+                continue;
+            }
             let answer = server.ask(&method.to_uppercase(), &target, &[], b"");
             assert_ne!(answer.status, 405, "{told}");
             if answer.status == 404 {

@@ -161,6 +161,34 @@ fn a_priority_is_changed_in_the_order_of_takes() {
 }
 
 #[test]
+fn the_messages_about_a_job_are_listed_and_sent_once_more() {
+    let server = Server::plain();
+    let hook = r#","webhook":{"url":"https://club.example.org/done?secret=7"}}"#;
+    let body = job("a").replace('}', hook);
+    server.post("/api/v1/jobs", &body).is(201);
+    assert_eq!(server.get("/api/v1/jobs/a/webhooks").is(200).json(), json!({"webhooks": []}));
+    server.post("/api/v1/jobs/a/cancel", "").is(200);
+    let ledger = server.parts.dispatch.ledger();
+    let outgoing = ledger.take_webhook(Duration::from_secs(30)).unwrap().expect("a message");
+    ledger.webhook_sent(&outgoing, transcode_svc::ledger::Delivered::Gone).unwrap();
+    let list = server.get("/api/v1/jobs/a/webhooks").is(200).json();
+    let sent = &list["webhooks"][0];
+    assert_eq!(
+        (sent["state"].as_str(), sent["url"].as_str()),
+        (Some("given-up"), Some("https://club.example.org/done"))
+    );
+    assert!(sent["reason"].as_str().unwrap().contains("410"), "{sent}");
+    assert_eq!(sent["id"], outgoing.id);
+    assert!(sent["body"].as_str().unwrap().contains("job.cancelled"));
+    let again = server.post(&format!("/api/v1/jobs/a/webhooks/{}/redeliver", outgoing.id), "").is(202).json();
+    assert_eq!(again["webhooks"][0]["state"], "due");
+    let second = ledger.take_webhook(Duration::from_secs(30)).unwrap().expect("the message again");
+    assert_eq!(second.id, outgoing.id);
+    server.post("/api/v1/jobs/a/webhooks/msg_none/redeliver", "").problem(404, "not-found");
+    server.post("/api/v1/jobs/b/webhooks/msg_none/redeliver", "").problem(404, "unknown-job");
+}
+
+#[test]
 fn the_fleet_and_its_dead_letters_are_seen_and_put_back() {
     let server = Server::plain();
     server.submit("a");

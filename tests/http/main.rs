@@ -14,5 +14,8 @@ mod pages;
 mod play;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod s3;
 mod server;
+#[path = "../support/servers.rs"]
+mod servers;
 mod uploads;

@@ -4,6 +4,7 @@ use crate::server::Server;
 use std::time::Duration;
 use transcode_svc::http::{Play, Scope, Secret, Settings, Token};
 
+const SECRET: &[u8] = b"sixteen bytes or more";
 const MASTER: &str = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n720p/playlist.m3u8\n";
 
 fn fill(server: &Server) {
@@ -22,8 +23,8 @@ fn fill(server: &Server) {
 #[test]
 fn a_signed_address_plays_until_it_expires_and_for_its_job_alone() {
     let (read, token) = Token::make("dashboard", &[Scope::Read]);
-    let secret = Secret::new(b"sixteen bytes or more").unwrap();
-    let play = Play::Signed { secret: secret.clone(), lifetime: Duration::from_secs(3_600) };
+    let secret = Secret::new(SECRET).unwrap();
+    let play = Play::Signed { secret, lifetime: Duration::from_secs(3_600) };
     let server =
         Server::with(Settings { tokens: vec![token], play, auth: Default::default(), ..Settings::default() });
     let bearer = [("authorization", &*format!("Bearer {read}"))];
@@ -60,17 +61,15 @@ fn a_signed_address_plays_until_it_expires_and_for_its_job_alone() {
     server.get(&hls.replace(until, &later.to_string())).problem(403, "ticket");
     let last = if signature.ends_with('0') { '1' } else { '0' };
     server.get(&hls.replace(signature, &format!("{}{last}", &signature[..63]))).problem(403, "ticket");
-    // Signed by the same secret, long ago.
-    let old = Server::with(Settings {
-        play: Play::Signed { secret, lifetime: Duration::ZERO },
-        ..Settings::default()
-    });
-    old.submit("game 7");
-    let view = old.get("/api/v1/jobs/game%207").is(200).json();
-    assert!(view["play"]["expires"].as_str().is_some());
-    let expired = "1000000000";
-    let message = format!("/play/game%207/{expired}.{signature}/master.m3u8");
-    server.get(&message).problem(403, "ticket");
+    // Signed here, long ago.
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET);
+    let old = |until: u64| {
+        let tag = ring::hmac::sign(&key, format!("play\ngame 7\n{until}").as_bytes());
+        let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        server.get(&format!("/play/game%207/{until}.{tag}/master.m3u8"))
+    };
+    old(1_000_000_000).problem(403, "expired");
+    old(later).is(200);
 }
 
 #[test]

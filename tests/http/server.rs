@@ -2,6 +2,7 @@
 
 use crate::client::{Answer, Begun, ask, begin};
 use crate::redis_server::RedisServer;
+use crate::servers::S3Server;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use transcode_svc::broker::Redis;
-use transcode_svc::config::Config;
+use transcode_svc::config::{Config, Variables};
 use transcode_svc::database::Database;
 use transcode_svc::dispatch::{Dispatch, Work};
 use transcode_svc::events::Hub;
@@ -40,11 +41,20 @@ impl Server {
 
     pub(crate) fn with(settings: Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let database = Arc::new(Database::open(&directory.path().join("transcode.sqlite")).unwrap());
-        let clock = Arc::new(SystemClock);
-        let queue = Arc::new(SqliteQueue::new(Arc::clone(&database), clock.clone()));
-        let ledger = Ledger::new(Arc::new(SqliteRecords::new(database)), clock, Policy::default());
-        Self::over(directory, Dispatch::new(queue, ledger, Rules::default()), settings, None)
+        let dispatch = sqlite(&directory);
+        Self::over(directory, dispatch, settings, None, None)
+    }
+
+    /// With a bucket as the store, at `home`.
+    pub(crate) fn on_bucket(server: &S3Server, home: &str, settings: Settings) -> Self {
+        let mut variables: Variables = server.variables().into_iter().collect();
+        // What is gone is not waited for in a test.
+        variables.insert("TRANSCODE_STORE_RETRY_TIME".to_owned(), "1s".to_owned());
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config::from_parts(None, &variables, directory.path()).unwrap();
+        let objects = Arc::new(Objects::new(Arc::new(Stores::new(&config).unwrap()), home));
+        let dispatch = sqlite(&directory);
+        Self::over(directory, dispatch, settings, None, Some(objects))
     }
 
     pub(crate) fn on_redis() -> Self {
@@ -54,7 +64,7 @@ impl Server {
         let queue = Arc::new(RedisQueue::new(Arc::clone(&redis), clock.clone(), Lines::default()));
         let ledger = Ledger::new(Arc::new(RedisRecords::new(redis)), clock, Policy::default());
         let dispatch = Dispatch::new(queue, ledger, Rules::default());
-        Self::over(tempfile::tempdir().unwrap(), dispatch, Settings::default(), Some(server))
+        Self::over(tempfile::tempdir().unwrap(), dispatch, Settings::default(), Some(server), None)
     }
 
     fn over(
@@ -62,11 +72,14 @@ impl Server {
         dispatch: Dispatch,
         settings: Settings,
         redis: Option<Arc<RedisServer>>,
+        objects: Option<Arc<Objects>>,
     ) -> Self {
         let store = directory.path().join("store");
         std::fs::create_dir(&store).unwrap();
-        let stores = Arc::new(Stores::new(&Config::default()).unwrap());
-        let objects = Arc::new(Objects::new(stores, store.to_str().unwrap()));
+        let objects = objects.unwrap_or_else(|| {
+            let stores = Arc::new(Stores::new(&Config::default()).unwrap());
+            Arc::new(Objects::new(stores, store.to_str().unwrap()))
+        });
         let (hub, metrics) = (Hub::default(), Metrics::new());
         let parts = Parts { dispatch, rules: Arc::new(Rules::default()), hub, metrics, objects };
         let api = Api::new(parts.clone(), settings);
@@ -144,6 +157,14 @@ impl Drop for Server {
             runtime.shutdown_background();
         }
     }
+}
+
+fn sqlite(directory: &tempfile::TempDir) -> Dispatch {
+    let database = Arc::new(Database::open(&directory.path().join("transcode.sqlite")).unwrap());
+    let clock = Arc::new(SystemClock);
+    let queue = Arc::new(SqliteQueue::new(Arc::clone(&database), clock.clone()));
+    let ledger = Ledger::new(Arc::new(SqliteRecords::new(database)), clock, Policy::default());
+    Dispatch::new(queue, ledger, Rules::default())
 }
 
 /// A job of our own format.

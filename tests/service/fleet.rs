@@ -135,6 +135,10 @@ impl Fleet {
     }
 }
 
+/// Variables that would lead a worker to a person's own queue.
+pub const QUEUES: [&str; 5] =
+    ["QUEUE_NAME", "REDIS_URL", "UPSTASH_REDIS_URL", "SQS_TRANSCODE_QUEUE_URL", "WEBHOOK_URL"];
+
 /// A worker's process; killed when dropped.
 pub struct Worker {
     child: Child,
@@ -145,8 +149,7 @@ impl Worker {
     fn start(fleet: &Fleet, name: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = transcode(["worker", "--name", name, "--platform", "software", "--store"]);
         command.arg(fleet.store());
-        for name in ["QUEUE_NAME", "REDIS_URL", "UPSTASH_REDIS_URL", "SQS_TRANSCODE_QUEUE_URL", "WEBHOOK_URL"]
-        {
+        for name in QUEUES {
             command.env_remove(name);
         }
         match &fleet.redis {
@@ -154,7 +157,11 @@ impl Worker {
             None => command.env("TRANSCODE_DATA", fleet.dir.path().join("data")),
         };
         command.envs(settings.iter().copied());
-        let log = fleet.dir.path().join(format!("{name}.log"));
+        Self::launch(command, fleet.dir.path().join(format!("{name}.log")))
+    }
+
+    /// Start this command, with its lines in a file.
+    pub fn launch(mut command: std::process::Command, log: PathBuf) -> Self {
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Self { child: command.spawn().unwrap(), log }

@@ -98,6 +98,14 @@ fn chaos(kind: Kind, seed: u64, jobs: usize, kills: usize) {
         "{kind:?}: {killed} kills, {on_graph} of them with a running graph, {:.1} s",
         began.elapsed().as_secs_f64()
     );
+    let mut stages: BTreeMap<String, usize> = BTreeMap::new();
+    for record in fleet.dispatch.ledger().list(&Filter { limit: 1_000, ..Filter::default() }).unwrap() {
+        for failure in &record.failures {
+            let stage = failure.reason.split(" was ").nth(1).and_then(|rest| rest.split(',').next());
+            *stages.entry(stage.unwrap_or(&failure.reason).to_owned()).or_default() += 1;
+        }
+    }
+    println!("{kind:?}: leases that ran out, by stage as last told: {stages:?}");
     for number in 0..jobs {
         let record = fleet.complete(&format!("j{number}"));
         assert_eq!(record.outbox.len(), 1, "{record:#?}");

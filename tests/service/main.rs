@@ -1,20 +1,22 @@
 //! The service as its users run it: real workers, real queues, real kills.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/elasticmq.rs"]
+mod elasticmq;
 #[allow(unreachable_pub)]
 mod fleet;
 mod going;
 mod kills;
-#[allow(dead_code)]
+mod producers;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod sandbox;
 mod seeds;
-#[allow(dead_code, unreachable_pub)]
+mod serve;
 #[path = "../support/servers.rs"]
 mod servers;
 #[allow(dead_code)]
 #[path = "../cli/support.rs"]
 mod support;
-#[allow(dead_code)]
 #[path = "../support/web.rs"]
 mod web;

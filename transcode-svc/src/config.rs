@@ -37,7 +37,7 @@
 //! size = "32MiB"                   # blocks of one remote input in memory
 //! ```
 //!
-//! The keys of `serve` and `worker` are in [`service`].
+//! The keys of `serve` and `worker`, and what else they go by: [`Service`].
 
 mod aws;
 mod layer;

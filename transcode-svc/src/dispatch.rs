@@ -115,6 +115,16 @@ impl Dispatch {
         Ok(stranded.len())
     }
 
+    /// A worker is known to be dead: whoever asks next gets its jobs. How many there were.
+    ///
+    /// # Errors
+    /// [`DispatchError`]; then they come back when their time runs out.
+    pub fn orphaned(&self, worker: &str) -> Result<usize, DispatchError> {
+        let ended = self.ledger.orphaned(worker)?;
+        self.queue.let_go(worker)?;
+        Ok(ended)
+    }
+
     /// Twice in the queue does no harm, not at all would: so the ledger hears of it last.
     fn announce(&self, record: &Record) -> Result<(), DispatchError> {
         self.put(&record.job)?;

@@ -195,7 +195,7 @@ impl Metrics {
         self.0.removed.inc();
     }
 
-    /// A webhook was sent; `outcome` is `delivered`, `failed` or `gone`.
+    /// A webhook was sent; `outcome` is `delivered`, `failed` or `given-up`.
     pub fn webhook(&self, outcome: &str) {
         self.0.webhooks.get_or_create(&Labels([("outcome", outcome.to_owned())])).inc();
     }

@@ -77,15 +77,15 @@ impl Service {
         Ok(Self { kit, rules, backend: shown, settings, poll })
     }
 
-    /// Have `count` workers work until `stop` says otherwise.
+    /// Have `count` workers work until `stop` says otherwise. `alone`: this process is the only one that uses this data,
+    /// so whoever had the workers' names before is dead, and its jobs are gone on with at once.
     ///
     /// # Errors
     /// [`Error::Config`] where a setting cannot be.
-    pub fn work(&self, count: usize, stop: &Stop) -> Result<(), Error> {
-        let base = self
-            .settings
-            .get("worker.name")
-            .map_or_else(|| format!("{}-{}", host(), std::process::id()), ToOwned::to_owned);
+    pub fn work(&self, count: usize, alone: bool, stop: &Stop) -> Result<(), Error> {
+        let own =
+            if alone { format!("{}-serve", host()) } else { format!("{}-{}", host(), std::process::id()) };
+        let base = self.settings.get("worker.name").map_or(own, ToOwned::to_owned);
         let jobs = self.settings.number("worker.jobs")?;
         let lease = self.settings.period("worker.lease")?;
         let workers: Vec<Worker> = (1..=count)
@@ -102,6 +102,15 @@ impl Service {
                 Worker::new(self.kit.clone(), settings)
             })
             .collect();
+        if alone {
+            for worker in &workers {
+                match self.kit.dispatch.orphaned(worker.name()) {
+                    Ok(0) => {}
+                    Ok(count) => log::info!("{count} jobs of the process before this one are gone on with"),
+                    Err(error) => log::warn!("jobs of the process before this one: {}", chain(&error)),
+                }
+            }
+        }
         std::thread::scope(|scope| {
             for worker in &workers {
                 scope.spawn(|| worker.run(stop));
@@ -264,6 +273,9 @@ impl Kind {
     }
 }
 
+/// A queue, and whose time it goes by.
+type Timed = (Arc<dyn Queue>, Arc<dyn Clock>);
+
 /// Servers and files that queue and ledger may share.
 struct Opened {
     database: Option<(PathBuf, Arc<Database>)>,
@@ -308,12 +320,7 @@ impl Opened {
         Ok(opened)
     }
 
-    fn queue(
-        &self,
-        settings: &Settings,
-        kind: Kind,
-        url: &str,
-    ) -> Result<(Arc<dyn Queue>, Arc<dyn Clock>), Error> {
+    fn queue(&self, settings: &Settings, kind: Kind, url: &str) -> Result<Timed, Error> {
         let system: Arc<dyn Clock> = Arc::new(SystemClock);
         match (kind, &self.database) {
             (Kind::Sqlite, Some((_, database))) => {

@@ -7,7 +7,7 @@
 //! is well. It takes a machine that is busy with other things. So nothing comes to a sink before it plays.
 //!
 //! Only the first fragment is held: for every other, splitmuxsink takes its sink all the way itself, while
-//! nothing comes. Knows nothing of fragments; works in no time at all.
+//! nothing comes. Knows nothing of fragments, and no clock.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;

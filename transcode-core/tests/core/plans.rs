@@ -31,6 +31,7 @@ pub(crate) fn plan(timeline: Timeline, rungs: Vec<Rung>) -> Plan {
         thumbnail: None,
         chunks: Vec::new(),
         allow_truncated: false,
+        base_url: None,
         report: PlanReport::default(),
     };
     plan.chunks = vec![plan.whole()];

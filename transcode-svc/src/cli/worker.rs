@@ -7,9 +7,7 @@ use super::Context;
 use super::args::{Serve, Worker};
 use super::output::to_stdout;
 use super::play::hls_js;
-use crate::child::{Sandbox, Settings};
 use crate::config::Config;
-use crate::engine::Machine;
 use crate::http::{Api, serve as answer};
 use crate::service::Service;
 use crate::worker::Stop;
@@ -32,8 +30,8 @@ pub(super) fn worker(context: &Context, worker: &Worker) -> Result<(), Error> {
     set(&mut config, options);
     let store = store(&config);
     let count = config.service.number("service.workers")?.unwrap_or(1).max(1) as usize;
-    let service = Service::open(&config, store, confined(context)?)?;
-    run(context, &config, &service, count, None)
+    let service = Service::open(&config, store, context.children()?)?;
+    run(context, &config, &service, Running { count, alone: false, api: None })
 }
 
 /// Work, and answer HTTP.
@@ -56,7 +54,7 @@ pub(super) fn serve(context: &Context, serve: &Serve) -> Result<(), Error> {
     }
     let count = config.service.number("service.workers")?.unwrap_or(1) as usize;
     let address = config.service.address("api.listen")?;
-    let service = Service::open(&config, Some(store), confined(context)?)?;
+    let service = Service::open(&config, Some(store), context.children()?)?;
     let settings = service.api_settings(hls_js(serve.hls_js.as_deref())?)?;
     let (Some(address), Some(parts)) = (address, service.api_parts()) else {
         return Err(Error::Config {
@@ -65,18 +63,35 @@ pub(super) fn serve(context: &Context, serve: &Serve) -> Result<(), Error> {
         });
     };
     settings.check(address).map_err(|reason| Error::Config { what: "api.listen".to_owned(), reason })?;
-    run(context, &config, &service, count, Some((address, Api::new(parts, settings))))
+    // With a queue of a fleet, others may have workers of these names.
+    let own = ["queue.url", "ledger.url"].iter().all(|key| config.service.get(key).is_none());
+    let lock = lock(&data).filter(|_| own);
+    let api = Some((address, Api::new(parts, settings)));
+    let done = run(context, &config, &service, Running { count, alone: lock.is_some(), api });
+    drop(lock);
+    done
 }
 
-/// How children are started here: media come from others, so each gives up what it does not need, and is watched. It may
-/// use half of what this machine has free now; `TRANSCODE_SANDBOX` says otherwise.
-fn confined(context: &Context) -> Result<Settings, Error> {
-    let child = context.children()?;
-    if std::env::var_os("TRANSCODE_SANDBOX").is_some() {
-        return Ok(child);
+/// Whether this is the only `transcode serve` on that data, for as long as the file is open.
+fn lock(data: &std::path::Path) -> Option<std::fs::File> {
+    let path = data.join("serve.lock");
+    let file = std::fs::File::options().create(true).append(true).open(&path).ok()?;
+    match file.try_lock() {
+        Ok(()) => Some(file),
+        Err(error) => {
+            log::debug!("{}: {error}; another process uses this data", path.display());
+            None
+        }
     }
-    let memory = Machine::here().memory.map(|free| free / 2);
-    Ok(Settings { sandbox: Sandbox::for_service(memory), ..child })
+}
+
+/// What is run.
+struct Running {
+    /// Workers.
+    count: usize,
+    /// No other process has workers of the same names.
+    alone: bool,
+    api: Option<(SocketAddr, Api)>,
 }
 
 fn set<const N: usize>(config: &mut Config, options: [(&str, &str, Option<String>); N]) {
@@ -98,8 +113,7 @@ fn run(
     context: &Context,
     config: &Config,
     service: &Service,
-    count: usize,
-    api: Option<(SocketAddr, Api)>,
+    Running { count, alone, api }: Running,
 ) -> Result<(), Error> {
     let grace = config.service.period("worker.grace")?;
     let (stop, over, cancel) = (Stop::new(), Cancel::new(), context.cancel.clone());
@@ -132,7 +146,7 @@ fn run(
             while !cancel.sleep(Duration::from_secs(3_600)) {}
             Ok(())
         } else {
-            service.work(count, &stop)
+            service.work(count, alone, &stop)
         };
         over.cancel();
         done

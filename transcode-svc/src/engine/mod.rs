@@ -1,8 +1,8 @@
 //! Engines: what makes a job.
 //!
-//! Owns the way from a source to a finished output ([`Order`]), the engine that uses this machine's processes
+//! Owns the way from a source to a finished output (`Order`), the engine that uses this machine's processes
 //! ([`Local`]), which platforms it may use, and how many graphs side by side are worth it (`jobs`). Knows
-//! plans, children and stores; neither profiles nor terminals nor queues: who watches ([`Watch`]) shows or
+//! plans, children and stores; neither profiles nor terminals nor queues: who watches (`Watch`) shows or
 //! reports what happens.
 
 mod fallback;

@@ -21,6 +21,7 @@ mod events;
 mod fleet;
 mod guard;
 mod health;
+mod hooks;
 mod input;
 mod jobs;
 mod objects;
@@ -217,6 +218,8 @@ async fn dress(State(api): State<Shared>, request: Request, next: Next) -> Respo
         response.headers_mut().extend(range.map(|range| (header::CONTENT_RANGE, range)));
     }
     let headers = response.headers_mut();
+    // What is not said to be for keeping is for this answer alone.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let route = route.as_deref().unwrap_or("none");

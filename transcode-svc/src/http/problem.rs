@@ -166,6 +166,7 @@ impl From<LedgerError> for Problem {
                 let state = state.name();
                 Self::new(StatusCode::CONFLICT, "state", error.to_string()).with("state", state)
             }
+            LedgerError::NoNotice { .. } => Self::nothing(error.to_string()),
             LedgerError::Contended { .. } | LedgerError::Failed { .. } => {
                 Self::away("ledger", &chain(&error))
             }

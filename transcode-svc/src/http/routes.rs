@@ -40,6 +40,7 @@ use utoipa::{OpenApi as _, ToSchema as _};
         super::contract::Submitted,
         super::contract::StatusView,
         super::contract::JobPage,
+        super::hooks::WebhookList,
         super::fleet::WorkerList,
         super::fleet::QueueView,
         super::fleet::DeadList,
@@ -99,8 +100,8 @@ impl Routes {
             let said = operation.description.take().unwrap_or_default();
             operation.description = Some(format!("{said}\n\n{line}").trim().to_owned());
         }
-        for method in methods.iter().cloned() {
-            let route = on(filter(&method), handler.clone())
+        for method in &methods {
+            let route = on(filter(method), handler.clone())
                 .route_layer(from_fn_with_state((self.api.clone(), needs), guard::guard));
             self.router = self.router.route(&address, route);
         }
@@ -163,7 +164,7 @@ fn filter(method: &HttpMethod) -> MethodFilter {
 
 /// All routes.
 pub(super) fn routes(api: &Shared) -> (Router<Shared>, Value) {
-    use super::{contract, events, fleet, health, jobs, pages, play, sources};
+    use super::{contract, events, fleet, health, hooks, jobs, pages, play, sources};
     const READ: Needs = Needs::Scope(Scope::Read);
     const SUBMIT: Needs = Needs::Scope(Scope::Submit);
     const ADMIN: Needs = Needs::Scope(Scope::Admin);
@@ -179,6 +180,8 @@ pub(super) fn routes(api: &Shared) -> (Router<Shared>, Value) {
         .at(jobs::__path_cancel_job, SUBMIT, jobs::cancel_job)
         .at(jobs::__path_retry_job, SUBMIT, jobs::retry_job)
         .at(jobs::__path_change_job, SUBMIT, jobs::change_job)
+        .at(hooks::__path_list_webhooks, READ, hooks::list_webhooks)
+        .at(hooks::__path_redeliver_webhook, ADMIN, hooks::redeliver_webhook)
         .about("events")
         .at(events::__path_watch_job, READ, events::watch_job)
         .at(events::__path_watch_fleet, READ, events::watch_fleet)

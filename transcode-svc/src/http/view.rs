@@ -7,7 +7,12 @@ use super::Shared;
 use crate::job::{Job, find};
 use crate::ledger::{FailureCause, Playable, Progress, Record};
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use utoipa::ToSchema;
+
+/// Profiles whose entry is remembered.
+const PROFILES: usize = 64;
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -220,14 +225,24 @@ pub(super) fn outputs(record: &Record) -> Vec<OutputView> {
 
 /// The playlist that players open, below the destination.
 pub(super) fn entry(job: &Job) -> String {
-    let outputs = job.outputs().unwrap_or_default();
-    let key = find(&outputs, "hls").map_or("master.m3u8", |output| output.key.as_str());
-    key.rsplit('/').next().unwrap_or(key).to_owned()
+    // Reading a profile takes longer than all else of an answer, and its name says enough: there are a few.
+    static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&job.profile).cloned();
+    known.unwrap_or_else(|| {
+        let outputs = job.outputs().unwrap_or_default();
+        let key = find(&outputs, "hls").map_or("master.m3u8", |output| output.key.as_str());
+        let entry = key.rsplit('/').next().unwrap_or(key).to_owned();
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < PROFILES {
+            known.insert(job.profile.clone(), entry.clone());
+        }
+        entry
+    })
 }
 
 /// An address without what may be secret in it: a presigned one has its signature in the query, others a password
 /// before the host.
-fn without_query(source: &str) -> String {
+pub(super) fn without_query(source: &str) -> String {
     let Ok(mut url) = url::Url::parse(source) else { return source.to_owned() };
     if !matches!(url.scheme(), "http" | "https") {
         return source.to_owned();

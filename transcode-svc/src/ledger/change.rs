@@ -56,7 +56,12 @@ impl Record {
     /// The lease ran out without a word: its worker counts as dead.
     fn bury_worker(&mut self, now: Timestamp, policy: &Policy) {
         let stage = self.state;
-        let reason = format!("the lease ran out while the job was {stage}, at {} %", self.percent);
+        let doing = self.progress.as_ref().map(|progress| format!(" ({})", progress.stage.name()));
+        let reason = format!(
+            "the lease ran out while the job was {stage}{}, at {} %",
+            doing.unwrap_or_default(),
+            self.percent
+        );
         self.record_failure(FailureCause::Died, &reason, now);
         if self.cancel && self.state != State::Committing {
             self.end(State::Cancelled, Some("it was cancelled".to_owned()), now);
@@ -83,6 +88,21 @@ impl Record {
             Some(holder) => Err(lost(format!("it ended at {}", holder.until))),
             None => Err(lost(format!("it was given up; the job is {}", self.state))),
         }
+    }
+
+    pub(super) fn held_by(&self, worker: &str) -> bool {
+        self.lease.as_ref().is_some_and(|holder| holder.worker == worker)
+    }
+
+    /// Whether that worker had a lease that was still good.
+    pub(super) fn end_lease_of(&mut self, worker: &str, now: Timestamp) -> bool {
+        let Some(holder) = self.lease.as_mut().filter(|holder| holder.worker == worker && holder.until > now)
+        else {
+            return false;
+        };
+        holder.until = now;
+        self.updated = now;
+        true
     }
 
     pub(super) fn renew(

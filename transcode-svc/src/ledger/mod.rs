@@ -419,6 +419,22 @@ impl Ledger {
         Ok(Renewed { cancelled })
     }
 
+    /// A worker is known to be dead: its leases end now, and not when their time runs out. How many there were.
+    ///
+    /// # Errors
+    /// [`LedgerError::Failed`].
+    pub fn orphaned(&self, worker: &str) -> Result<usize, LedgerError> {
+        let mut ended = 0;
+        for state in [State::Processing, State::Committing] {
+            let held = self.records.list(&Filter { state: Some(state), after: None, limit: 1_000 })?;
+            for id in held.into_iter().filter(|record| record.held_by(worker)).map(|record| record.id) {
+                let now_ended = self.change(&id, |record, now| Ok(record.end_lease_of(worker, now)))?;
+                ended += usize::from(now_ended);
+            }
+        }
+        Ok(ended)
+    }
+
     /// From here on the output is published, whoever does it: the job cannot be cancelled any more, and who gets
     /// the next lease repeats the rest.
     ///

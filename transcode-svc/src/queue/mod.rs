@@ -71,6 +71,16 @@ pub trait Queue: Send + Sync {
     /// [`QueueError`]; then it may come again.
     fn bury(&self, delivery: &Delivery, reason: &str) -> Result<Hold, QueueError>;
 
+    /// A worker is known to be dead: what it holds comes back now and not when its time runs out. Where a queue cannot
+    /// tell who holds what, nothing happens.
+    ///
+    /// # Errors
+    /// [`QueueError`]; then it comes back when the hold runs out.
+    fn let_go(&self, worker: &str) -> Result<(), QueueError> {
+        let _its_time_runs_out = worker;
+        Ok(())
+    }
+
     /// Dead letters, the oldest first, `limit` at most.
     ///
     /// # Errors

@@ -120,6 +120,17 @@ impl Queue for SqliteQueue {
         })
     }
 
+    fn let_go(&self, worker: &str) -> Result<(), QueueError> {
+        let now = millis(self.clock.now());
+        let done = self.database.write(|db| {
+            db.execute(
+                "UPDATE message SET due = ? WHERE worker = ? AND due IS NOT NULL",
+                params![now, worker],
+            )
+        });
+        self.failed("take a dead worker's messages back", done).map(drop)
+    }
+
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
         let read = self.database.read(|db| {
             let mut query = db.prepare_cached(

@@ -113,6 +113,11 @@ impl Worker {
         Self { kit, settings, card: Mutex::new(card) }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
     /// Work until somebody says stop. Whatever goes wrong with a job or a server, it goes on.
     pub fn run(&self, stop: &Stop) {
         let gone = Cancel::new();

@@ -74,6 +74,7 @@ pub(crate) fn two_rungs() -> Plan {
         thumbnail: None,
         chunks: Vec::new(),
         allow_truncated: false,
+        base_url: None,
         report: PlanReport::default(),
     };
     plan.chunks = vec![plan.whole()];
