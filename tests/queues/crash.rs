@@ -310,7 +310,13 @@ fn all_done(place: &Place, jobs: usize) {
         if empty && records.len() == jobs && records.iter().all(|record| record.state.is_final()) {
             break records;
         }
-        assert!(started.elapsed() < seconds(60), "{:?}: {depth:?} {:#?}", place.kind, place.journal());
+        let open: Vec<_> = records.iter().filter(|record| !record.state.is_final()).collect();
+        let (kind, count) = (place.kind, records.len());
+        assert!(
+            started.elapsed() < seconds(60),
+            "{kind:?}: {depth:?} {count} {open:?} {:#?}",
+            place.journal()
+        );
         std::thread::sleep(Duration::from_millis(50));
     };
     let journal = place.journal();

@@ -41,7 +41,7 @@ use crate::time::Timestamp;
 use names::{INDEX, WORKERS, folder, mark, marked, place, placed};
 use probe::{Abilities, Conditions, probe};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -377,12 +377,14 @@ impl Records for ObjectRecords {
             let Some(last) = names.last() else { break };
             after = Some(last.clone());
             let jobs: Vec<_> = names.iter().filter_map(|name| placed(name)).collect();
-            let ids: Vec<_> = jobs.iter().map(|(_, id)| id.clone()).collect();
-            let of_that_age: HashSet<_> = jobs.into_iter().collect();
-            found.extend(self.records(&ids)?.into_iter().filter(|record| {
+            let ids: BTreeSet<_> = jobs.iter().map(|(_, id)| id.clone()).collect();
+            let records = self.records(&ids.into_iter().collect::<Vec<_>>())?;
+            let records: BTreeMap<_, _> =
+                records.into_iter().map(|record| (record.id.clone(), record)).collect();
+            found.extend(jobs.into_iter().filter_map(|(created, id)| {
                 // A place that the record does not bear out is what a race or a death has left.
-                of_that_age.contains(&(record.created, record.id.clone()))
-                    && filter.state.is_none_or(|state| state == record.state)
+                let record = records.get(&id).filter(|record| record.created == created)?;
+                filter.state.is_none_or(|state| state == record.state).then(|| record.clone())
             }));
         }
         found.truncate(filter.limit);
