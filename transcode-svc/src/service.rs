@@ -342,6 +342,10 @@ impl Opened {
             (Kind::Sqs, _) => {
                 let queue = crate::queue::SqsQueue::new(sqs(settings, url)?)
                     .map_err(|error| unusable("queue.url", chain(&error)))?;
+                match queue.weaknesses() {
+                    Ok(weak) => weak.iter().for_each(|text| log::warn!("{text}")),
+                    Err(error) => log::warn!("{}", chain(&error)),
+                }
                 Ok((Arc::new(queue), system))
             }
             _ => Err(unusable(
@@ -387,6 +391,7 @@ fn sqs(settings: &Settings, url: &str) -> Result<crate::queue::SqsSettings, Erro
         ambient: settings.ambient().clone(),
         siblings: settings.get("queue.name").is_none(),
         heartbeat: settings.flag("queue.heartbeat")?,
+        allow_http: settings.flag("queue.allow-http")?,
         poll: settings.period("queue.poll")?,
         ..plain
     })

@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     key("queue", "poll", "20s"),
     key("queue", "heartbeat", "true"),
     key("queue", "endpoint", "").or(&["AWS_ENDPOINT_URL_SQS"]),
+    key("queue", "allow-http", "false"),
     key("queue", "region", "").or(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
     key("queue", "access-key-id", "").or(&["AWS_ACCESS_KEY_ID"]),
     key("queue", "secret-access-key", "").or(&["AWS_SECRET_ACCESS_KEY"]).secret(),
@@ -337,6 +338,7 @@ impl Service {
             self.number(path)?;
         }
         self.flag("queue.heartbeat")?;
+        self.flag("queue.allow-http")?;
         self.address("api.listen")?;
         let one_of = |path: &str, allowed: &[&str]| match self.get(path) {
             Some(value) if !allowed.contains(&value) => Err(Error::Config {
