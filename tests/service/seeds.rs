@@ -88,6 +88,30 @@ fn missing_input_and_corrupt_video_fail_with_the_reason_and_the_worker_goes_on()
     assert!(dead[1].reason.contains("../../etc/passwd"), "{dead:?}");
 }
 
+/// For collectors: every line is an object, and every line of a job says which job, attempt and lease.
+#[test]
+fn lines_are_objects_that_name_their_job_if_asked_for() {
+    let fleet = Fleet::new(Kind::Sqlite);
+    let worker = fleet.worker("one", &[("TRANSCODE_LOG", "json"), ("RUST_LOG", "info,transcode=debug")]);
+    fleet.submit(&fleet.job("a"));
+    fleet.complete("a");
+    let lines: Vec<Value> = worker
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let complete = lines.iter().find(|line| line["message"] == "complete").expect("a line about the end");
+    assert_eq!(
+        (&complete["job"], &complete["attempt"], &complete["epoch"], &complete["level"]),
+        (&"a".into(), &1.into(), &1.into(), &"info".into())
+    );
+    let of_graph = lines.iter().any(|line| {
+        line["target"].as_str().is_some_and(|target| target.starts_with("transcode_core"))
+            && line["job"] == "a"
+    });
+    assert!(of_graph, "the graph's own lines name it, too: {}", worker.text());
+}
+
 #[test]
 fn wrong_credentials() {
     let fleet = Fleet::new(Kind::Redis);

@@ -26,7 +26,7 @@ use crate::engine::look::{Looked, look};
 use crate::engine::platforms::Candidate;
 use crate::machine::{Devices, Keeper};
 use crate::store::Stores;
-use args::{Args, Command, Document, Input, LogFormat};
+use args::{Args, Command, Document, Input, LogFormat, ServiceCommand};
 use clap::{CommandFactory, Parser};
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -101,16 +101,18 @@ impl Context {
                 platforms::show(named.name.as_deref()).map(|text| output::to_stdout(&text))
             }
             Command::Doctor(doctor) => doctor::doctor(self, doctor),
-            Command::Serve(serve) => worker::serve(self, serve),
-            Command::Worker(worker) => worker::worker(self, worker),
-            Command::Submit(submit) => client::submit(self, submit),
-            Command::Jobs(jobs) => client::jobs(jobs),
-            Command::Job { id, watch, client } => client::job(self, client, id, *watch),
-            Command::Cancel { id, client } => client::change(client, id, "cancel"),
-            Command::Retry { id, client } => client::change(client, id, "retry"),
-            Command::Queue { client } => client::queue(client),
-            Command::Dead { command, client } => client::dead(client, command),
-            Command::Config { json } => config::show(self, *json),
+            Command::Service(ServiceCommand::Serve(serve)) => worker::serve(self, serve),
+            Command::Service(ServiceCommand::Worker(worker)) => worker::worker(self, worker),
+            Command::Service(ServiceCommand::Submit(submit)) => client::submit(self, submit),
+            Command::Service(ServiceCommand::Jobs(jobs)) => client::jobs(jobs),
+            Command::Service(ServiceCommand::Job { id, watch, client }) => {
+                client::job(self, client, id, *watch)
+            }
+            Command::Service(ServiceCommand::Cancel { id, client }) => client::change(client, id, "cancel"),
+            Command::Service(ServiceCommand::Retry { id, client }) => client::change(client, id, "retry"),
+            Command::Service(ServiceCommand::Queue { client }) => client::queue(client),
+            Command::Service(ServiceCommand::Dead { command, client }) => client::dead(client, command),
+            Command::Service(ServiceCommand::Config { json }) => config::show(self, *json),
             Command::Play(play) => play::play(play, &self.cancel),
             Command::Schema { document: Document::Job } => {
                 output::to_stdout(&format!("{:#}\n", crate::job::job_schema()));
