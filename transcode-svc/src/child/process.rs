@@ -161,7 +161,7 @@ fn listen(stderr: ChildStderr, tail: &Mutex<VecDeque<String>>, about: Option<&Ab
             }
             (Some(_), Some(target), Some(message)) => pass_on(target, log::Level::Debug, message, about),
             _ if std::env::var_os("GST_DEBUG").is_some() => eprintln!("{text}"),
-            _ => log::debug!("{text}"),
+            _ => pass_on(module_path!(), log::Level::Debug, &text, about),
         }
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == KEPT_LINES {
