@@ -106,7 +106,7 @@ fn lines_are_objects_that_name_their_job_if_asked_for() {
         (&"a".into(), &1.into(), &1.into(), &"info".into())
     );
     let of_graph = lines.iter().any(|line| {
-        line["target"].as_str().is_some_and(|target| target.starts_with("transcode_core"))
+        line["target"].as_str().is_some_and(|target| target.starts_with("transcode_svc::child"))
             && line["job"] == "a"
     });
     assert!(of_graph, "the graph's own lines name it, too: {}", worker.text());
