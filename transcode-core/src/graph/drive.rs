@@ -44,6 +44,9 @@ const PROGRESS: Duration = Duration::from_millis(250);
 /// not enough, the gate asks for twice as much.
 const PREROLL_MS: i64 = 250;
 
+/// A demuxer that refuses so many seeks, one a tick, refuses all. WAV's shows its pads a moment before it takes one.
+const REFUSALS: u32 = 20;
+
 /// Everything stands still for so long while audio lags behind: its track has nothing to say here.
 const STARVED: Duration = Duration::from_millis(300);
 
@@ -80,7 +83,14 @@ pub(super) enum Signal {
 /// Make every segment of the chunk.
 pub(crate) fn run_chunk(run: &ChunkRun<'_>) -> Result<ChunkReport, Error> {
     super::init()?;
-    Driver::build(run)?.drive()
+    match Driver::build(run, true)?.drive()? {
+        Some(report) => Ok(report),
+        // Some files cannot be entered in the middle. What has come since the graph began was thrown away, maybe
+        // all of it: so once more, with everything from the start, which is slow and right.
+        None => Driver::build(run, false)?.drive()?.ok_or_else(|| Error::Stalled {
+            reason: "a graph that decodes its source from the start wants to be sent there".to_owned(),
+        }),
+    }
 }
 
 struct Driver<'a> {
@@ -108,6 +118,9 @@ struct Driver<'a> {
     seeking: bool,
     /// Where the last seek went; `None` where decoding runs from the start of the source.
     sought: Option<MediaTime>,
+    /// How often the demuxer has refused to go there; it is not to be moved any more.
+    refusals: u32,
+    refused: bool,
 }
 
 /// Numbers that change whenever anything moves.
@@ -121,7 +134,8 @@ struct Activity {
 }
 
 impl<'a> Driver<'a> {
-    fn build(run: &'a ChunkRun<'a>) -> Result<Self, Error> {
+    /// With `enter`, a chunk in the middle is begun by a seek; without, everything before it is decoded, too.
+    fn build(run: &'a ChunkRun<'a>, enter: bool) -> Result<Self, Error> {
         let plan = Arc::new(run.plan.clone());
         let begun = Instant::now();
         let (event_sender, events) = channel();
@@ -146,7 +160,7 @@ impl<'a> Driver<'a> {
         let source = Watched::new(run.source.clone());
         let element = source_element(source.clone(), run.cancel.clone())?;
         let begin = plan.timeline.begin(run.chunk.first) + plan.timeline.start;
-        let seek = begin > MediaTime::ZERO;
+        let seek = enter && begin > MediaTime::ZERO;
         let assembly = assemble(Parts {
             plan: &plan,
             chunk: run.chunk,
@@ -161,6 +175,14 @@ impl<'a> Driver<'a> {
         })?;
         let sought = seek.then(|| begin - MediaTime::new(PREROLL_MS, 1_000).unwrap_or(MediaTime::ZERO));
         connect(&assembly, signal_sender);
+        if !enter {
+            if let Some(gate) = &assembly.video_gate {
+                gate.arm(true);
+            }
+            if let Some(gate) = &assembly.audio_gate {
+                gate.arm();
+            }
+        }
         Ok(Self {
             run,
             assembly,
@@ -182,16 +204,22 @@ impl<'a> Driver<'a> {
             flowing: false,
             seeking: false,
             sought,
+            refusals: 0,
+            refused: false,
         })
     }
 
-    fn drive(mut self) -> Result<ChunkReport, Error> {
+    /// The report; none where the source cannot be entered where the chunk begins.
+    fn drive(mut self) -> Result<Option<ChunkReport>, Error> {
         let result = self.until_the_end();
-        if result.is_err() {
+        if result.is_err() || self.refused {
             self.aborting.store(true, Ordering::SeqCst);
         }
         self.take_down();
         result?;
+        if self.refused {
+            return Ok(None);
+        }
         if let Some(chooser) = &self.chooser {
             chooser.finish();
         }
@@ -199,7 +227,7 @@ impl<'a> Driver<'a> {
             maker.join()?;
         }
         self.drain()?;
-        Ok(self.report())
+        Ok(Some(self.report()))
     }
 
     /// Start, seek, and turn the handle until every segment is finished.
@@ -240,6 +268,11 @@ impl<'a> Driver<'a> {
                     }
                     Signal::NeedEarlier => self.seek_earlier()?,
                 }
+            }
+            // A refusal may be that of a demuxer that is not quite there yet.
+            self.seek_if_ready()?;
+            if self.refused {
+                return Ok(());
             }
             self.pass_events();
             if told.elapsed() >= PROGRESS {
@@ -364,19 +397,15 @@ impl<'a> Driver<'a> {
         if pad.is_some_and(|pad| pad.send_event(seek)) {
             return Ok(());
         }
-        // Some files cannot be entered in the middle: everything before the chunk is decoded and
-        // thrown away, which is slow and right.
+        self.refusals += 1;
+        if self.refusals < REFUSALS {
+            self.seeking = false;
+            return Ok(());
+        }
         (self.run.events)(Event::Warning {
             text: format!("this source cannot be entered at {to}; it is decoded from its start"),
         });
-        self.sought = None;
-        self.assembly.wait.store(false, Ordering::Relaxed);
-        if let Some(gate) = &self.assembly.video_gate {
-            gate.arm(true);
-        }
-        if let Some(gate) = &self.assembly.audio_gate {
-            gate.arm();
-        }
+        self.refused = true;
         Ok(())
     }
 

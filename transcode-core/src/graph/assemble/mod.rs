@@ -59,8 +59,6 @@ pub(super) struct Assembly {
     pub(super) inputs: BTreeMap<String, gst::Pad>,
     pub(super) video_gate: Option<VideoGate>,
     pub(super) audio_gate: Option<AudioGate>,
-    /// Sound is held back until the seek has come; unset it where none comes.
-    pub(super) wait: Arc<AtomicBool>,
     /// By rung: pictures out of its encoder.
     pub(super) encoded: Vec<Arc<AtomicU64>>,
     /// By rung: AAC packets out of its encoder, without priming and pre-roll.
@@ -210,8 +208,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
         });
         gate.set_property("name", "audio-gate");
         builder.pipeline.add(&gate).map_err(|_| builder.wrong("the gate cannot be added"))?;
-        inputs
-            .insert(input.pad.clone(), builder.audio_input(input, format, gate.upcast_ref(), wait.clone())?);
+        inputs.insert(input.pad.clone(), builder.audio_input(input, format, gate.upcast_ref(), wait)?);
         builder.audio_branches(gate.upcast_ref(), &run, &sinks, &packets)?;
         audio_gate = Some(gate);
     }
@@ -221,7 +218,6 @@ pub(super) fn assemble(parts: Parts<'_>) -> Result<Assembly, Error> {
         inputs,
         video_gate,
         audio_gate,
-        wait,
         encoded,
         packets,
         holds: builder.holds.into_inner(),
