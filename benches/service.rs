@@ -54,7 +54,7 @@ const WATCHED: [&str; 4] = ["/api/v1/jobs/", "/api/v1/jobs?limit=50", "/api/v1/q
 /// Between two requests of a watcher: together they send 100 a second.
 const PACE: Duration = Duration::from_millis(40);
 const LEASE: Duration = Duration::from_secs(60);
-const SEGMENT: [u8; 100_000] = [0x47; 100_000];
+static SEGMENT: [u8; 100_000] = [0x47; 100_000];
 const PLAYLIST: &str =
     "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:6\n#EXTINF:6.0,\n00000.ts\n#EXT-X-ENDLIST\n";
 
