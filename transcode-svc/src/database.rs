@@ -2,7 +2,8 @@
 //!
 //! Owns how it is opened and what its tables are; the queue's and the ledger's own files know the rows. What was
 //! acknowledged survives a power cut: WAL with `synchronous=FULL` syncs before a commit returns. Several
-//! processes may have it open; one writes at a time, the others wait.
+//! processes may have it open; one writes at a time, the others wait. Whoever reads waits for no writer: reading has a
+//! connection of its own, and sees all that was committed before it began.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -56,11 +57,13 @@ CREATE INDEX job_queue_due ON job (queue_due, id) WHERE queue_due IS NOT NULL;
 CREATE INDEX job_webhook_due ON job (webhook_due, id) WHERE webhook_due IS NOT NULL;
 ";
 
-/// An open database. Clones of an `Arc` of it share one connection.
+/// An open database. Clones of an `Arc` of it share its connections.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    /// Held through a commit, which waits for the disk.
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
 }
 
 /// The database cannot be opened.
@@ -119,7 +122,10 @@ impl Database {
             change.execute_batch(&format!("PRAGMA user_version = {VERSION}")).map_err(failed)?;
         }
         change.commit().map_err(failed)?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        let reader = Connection::open(path).map_err(failed)?;
+        reader.busy_timeout(PATIENCE).map_err(failed)?;
+        reader.execute_batch("PRAGMA synchronous = FULL; PRAGMA query_only = ON").map_err(failed)?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(connection), reader: Mutex::new(reader) })
     }
 
     /// Where it is.
@@ -127,12 +133,14 @@ impl Database {
         &self.path
     }
 
-    /// Read something.
+    /// Read something: all of it as it was at one moment.
     pub(crate) fn read<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        work(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+        let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = connection.unchecked_transaction()?;
+        work(&moment)
     }
 
     /// Change something: all of it or nothing, and for good when this returns. The lock is taken at the
@@ -141,7 +149,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&change)?;
         change.commit()?;
@@ -165,10 +173,26 @@ mod tests {
         let database = Database::open(&path).expect("open");
         let ask = |pragma: &str| {
             let query = format!("PRAGMA {pragma}");
-            database.read(|db| db.query_row(&query, [], |row| row.get::<_, i64>(0))).expect(pragma)
+            database.write(|db| db.query_row(&query, [], |row| row.get::<_, i64>(0))).expect(pragma)
         };
         // 2 is FULL: the log is synced before a commit returns.
         assert_eq!((ask("synchronous"), ask("user_version")), (2, VERSION));
+    }
+
+    #[test]
+    fn reading_waits_for_no_writer_and_sees_what_was_committed() {
+        let (_directory, path) = place();
+        let database = Database::open(&path).expect("open");
+        let turn = || {
+            let query = "SELECT value FROM counter WHERE name = 'turn'";
+            database.read(|db| db.query_row(query, [], |row| row.get::<_, i64>(0))).expect("read")
+        };
+        let inside = database.write(|db| {
+            db.execute("UPDATE counter SET value = 7", [])?;
+            // With one connection this would wait for itself.
+            Ok(turn())
+        });
+        assert_eq!((inside.ok(), turn()), (Some(0), 7));
     }
 
     #[test]

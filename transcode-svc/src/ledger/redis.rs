@@ -156,6 +156,7 @@ impl Records for RedisRecords {
             .map_or("+".to_owned(), |(created, id)| format!("({}", place(*created, id.as_str())));
         let mut found = Vec::new();
         while found.len() < filter.limit {
+            let count = if filter.state.is_none() { BATCH.min(filter.limit - found.len()) } else { BATCH };
             let places: RedisResult<Vec<String>> = self.redis.call(Duration::ZERO, |server| {
                 redis::cmd("ZREVRANGEBYLEX")
                     .arg(JOBS)
@@ -163,22 +164,29 @@ impl Records for RedisRecords {
                     .arg("-")
                     .arg("LIMIT")
                     .arg(0)
-                    .arg(BATCH)
+                    .arg(count)
                     .query(server)
             });
             let places = self.failed("list its records", places)?;
             let Some(last) = places.last() else { break };
             end = format!("({last}");
-            for place in &places {
-                let id = place.split_once(':').map_or(place.as_str(), |(_, id)| id);
-                let id = id.parse().map_err(|error| unreadable(id, format!("its name: {error}")))?;
-                let record = self.read(&id)?.map(|stored| stored.record);
+            let ids: Vec<&str> = places
+                .iter()
+                .map(|place| place.split_once(':').map_or(place.as_str(), |(_, id)| id))
+                .collect();
+            // All at once: with a log that is synced, each answer waits for the disk.
+            let mut ask = redis::pipe();
+            for id in &ids {
+                ask.hget(format!("transcode:job:{id}"), "record");
+            }
+            let texts: RedisResult<Vec<Option<String>>> =
+                self.redis.call(Duration::ZERO, |server| ask.query(server));
+            for (id, text) in ids.iter().zip(self.failed("list its records", texts)?) {
+                let record = text.map(|text| parsed(id, &text)).transpose()?;
                 found.extend(record.filter(|record| filter.state.is_none_or(|state| state == record.state)));
-                if found.len() == filter.limit {
-                    break;
-                }
             }
         }
+        found.truncate(filter.limit);
         Ok(found)
     }
 
