@@ -5,8 +5,10 @@
 mod elasticmq;
 #[allow(unreachable_pub)]
 mod fleet;
+#[allow(unreachable_pub)]
 mod going;
 mod kills;
+mod outages;
 mod producers;
 #[path = "../support/redis.rs"]
 mod redis_server;
