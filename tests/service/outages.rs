@@ -243,7 +243,7 @@ fn a_ledger_without_room_refuses_what_is_new_and_goes_on_when_there_is_some() {
     let mut file = File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     drop(file);
-    small.submit("b").failed(4, &["ledger"]);
+    small.submit("b").failed(2, &["ledger", "try again"]);
     assert!(small.log().contains("disk is full"), "{}", small.log());
     small.say(&["job", "b"]).failed(2, &["b"]);
     assert_eq!(small.job("a")["state"], "processing", "it can be read: {}", small.log());
