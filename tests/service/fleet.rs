@@ -1,19 +1,24 @@
 //! A queue, a ledger, a store in a directory, and workers that are processes of their own.
 
+use crate::elasticmq::ElasticMq;
 use crate::redis_server::RedisServer;
+use crate::servers::{ACCESS_KEY, Minio, S3Server, SECRET_KEY};
 use crate::support::{children, clip, send, transcode};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use transcode_svc::broker::Redis;
+use transcode_svc::config::{Config, Credentials, Secret};
 use transcode_svc::database::Database;
 use transcode_svc::dispatch::Dispatch;
 use transcode_svc::job::{Job, JobId, Rules, read_submission};
-use transcode_svc::ledger::{Ledger, Policy, Record, RedisRecords, SqliteRecords, State};
-use transcode_svc::queue::{Lines, RedisQueue, SqliteQueue};
+use transcode_svc::ledger::{Ledger, ObjectRecords, Policy, Record, RedisRecords, SqliteRecords, State};
+use transcode_svc::queue::{Lines, RedisQueue, SqliteQueue, SqsQueue, SqsSettings};
+use transcode_svc::store::Stores;
 use transcode_svc::time::SystemClock;
 
 /// Far beyond what a job of these tests takes; whatever reaches it hangs.
@@ -24,33 +29,100 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Kind {
     Sqlite,
     Redis,
+    /// With the ledger in a bucket.
+    Sqs,
 }
 
-pub const KINDS: [Kind; 2] = [Kind::Sqlite, Kind::Redis];
+pub const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Redis, Kind::Sqs];
+
+/// A queue that speaks as SQS does, and a bucket for the ledger.
+pub struct Sqs {
+    pub server: Arc<ElasticMq>,
+    store: Arc<S3Server>,
+    queue: String,
+    ledger: String,
+}
+
+impl Sqs {
+    fn new(server: Arc<ElasticMq>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (store, queue) = (Minio::shared(), server.lines());
+        let bucket = format!("fleet{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        store.create_bucket(&bucket);
+        Self { server, store, queue, ledger: format!("s3://{bucket}/transcode/ledger") }
+    }
+
+    fn dispatch(&self, dir: &Path) -> Dispatch {
+        let secret_access_key = Secret::new("queue");
+        let keys = Credentials { access_key_id: "queue".to_owned(), secret_access_key, session_token: None };
+        let poll = Duration::from_secs(1);
+        let settings = SqsSettings { credentials: Some(keys), poll, ..SqsSettings::new(&self.queue) };
+        let config = Config::from_parts(None, &store_variables(&self.store).into(), dir).unwrap();
+        let records = ObjectRecords::open(&Stores::new(&config).unwrap(), &self.ledger).unwrap();
+        let ledger = Ledger::new(Arc::new(records), Arc::new(SystemClock), Policy::default());
+        Dispatch::new(Arc::new(SqsQueue::new(settings).unwrap()), ledger, Rules::default())
+    }
+
+    /// The keys of queue and store are not the same.
+    fn variables(&self) -> Vec<(String, String)> {
+        let own = [
+            ("SQS_TRANSCODE_QUEUE_URL", self.queue.as_str()),
+            ("TRANSCODE_QUEUE_POLL", "1s"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "queue"),
+            ("AWS_SECRET_ACCESS_KEY", "queue"),
+            ("TRANSCODE_LEDGER_URL", self.ledger.as_str()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        own.chain(store_variables(&self.store)).collect()
+    }
+}
+
+/// What tells the product of this store.
+pub fn store_variables(store: &S3Server) -> [(String, String); 3] {
+    [
+        ("TRANSCODE_STORE_ENDPOINT", store.endpoint()),
+        ("TRANSCODE_STORE_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
+        ("TRANSCODE_STORE_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
 
 /// Everything but the workers.
 pub struct Fleet {
     pub kind: Kind,
     pub dir: tempfile::TempDir,
     pub redis: Option<RedisServer>,
+    pub sqs: Option<Sqs>,
     pub dispatch: Dispatch,
 }
 
 impl Fleet {
     pub fn new(kind: Kind) -> Self {
+        Self::with(kind, ElasticMq::shared)
+    }
+
+    /// With a queue's server that no other test uses.
+    pub fn alone(kind: Kind) -> Self {
+        Self::with(kind, || Arc::new(ElasticMq::start()))
+    }
+
+    fn with(kind: Kind, elasticmq: impl FnOnce() -> Arc<ElasticMq>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("store/in")).unwrap();
         fs::copy(clip("gopro-karma.mp4"), dir.path().join("store/in/karma.mp4")).unwrap();
         let redis = (kind == Kind::Redis).then(RedisServer::start);
-        let dispatch = match &redis {
-            Some(server) => {
+        let sqs = (kind == Kind::Sqs).then(|| Sqs::new(elasticmq()));
+        let dispatch = match (&redis, &sqs) {
+            (Some(server), _) => {
                 let redis = Arc::new(Redis::new(&server.url()).unwrap());
                 let records = Arc::new(RedisRecords::new(redis.clone()));
                 let ledger = Ledger::new(records, redis.clone(), Policy::default());
                 let queue = RedisQueue::new(redis.clone(), redis, Lines::default());
                 Dispatch::new(Arc::new(queue), ledger, Rules::default())
             }
-            None => {
+            (_, Some(sqs)) => sqs.dispatch(dir.path()),
+            (None, None) => {
                 fs::create_dir_all(dir.path().join("data")).unwrap();
                 let database = Database::open(&dir.path().join("data/transcode.sqlite")).unwrap();
                 let (database, clock) = (Arc::new(database), Arc::new(SystemClock));
@@ -59,7 +131,21 @@ impl Fleet {
                 Dispatch::new(Arc::new(SqliteQueue::new(database, clock)), ledger, Rules::default())
             }
         };
-        Self { kind, dir, redis, dispatch }
+        Self { kind, dir, redis, sqs, dispatch }
+    }
+
+    /// End the queue's server as a power cut would, and start it again some time later.
+    pub fn restart_broker(&self, away: Duration) {
+        if let Some(server) = &self.redis {
+            server.kill();
+            std::thread::sleep(away);
+            server.start_again();
+        }
+        if let Some(Sqs { server, .. }) = &self.sqs {
+            server.kill();
+            std::thread::sleep(away);
+            server.start_again();
+        }
     }
 
     pub fn store(&self) -> PathBuf {
@@ -152,9 +238,10 @@ impl Worker {
         for name in QUEUES {
             command.env_remove(name);
         }
-        match &fleet.redis {
-            Some(server) => command.env("REDIS_URL", server.url()),
-            None => command.env("TRANSCODE_DATA", fleet.dir.path().join("data")),
+        match (&fleet.redis, &fleet.sqs) {
+            (Some(server), _) => command.env("REDIS_URL", server.url()),
+            (_, Some(sqs)) => command.envs(sqs.variables()),
+            (None, None) => command.env("TRANSCODE_DATA", fleet.dir.path().join("data")),
         };
         command.envs(settings.iter().copied());
         Self::launch(command, fleet.dir.path().join(format!("{name}.log")))

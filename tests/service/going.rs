@@ -12,7 +12,7 @@ use transcode_svc::ledger::{Cancelling, State};
 const LEASE: (&str, &str) = ("TRANSCODE_LEASE", "3s");
 
 /// A job that takes long enough to be disturbed: the clip in two rungs, one of them large.
-fn long(fleet: &Fleet, name: &str) -> Value {
+pub fn long(fleet: &Fleet, name: &str) -> Value {
     let mut job = fleet.job(name);
     job["ladder"] = json!([
         {"name": "1080p", "height": 1080, "video": "3M", "audio": "96k"},
@@ -202,18 +202,17 @@ fn a_cancelled_job_stops_and_its_worker_goes_on() {
 
 #[test]
 fn a_broker_that_restarts_in_the_middle_costs_nothing() {
-    let fleet = Fleet::new(Kind::Redis);
-    let _worker = fleet.worker("one", &[("TRANSCODE_LEASE", "20s")]);
-    fleet.submit(&long(&fleet, "a"));
-    fleet.submit(&fleet.job("b"));
-    under_way(&fleet, "a", 1);
-    let server = fleet.redis.as_ref().unwrap();
-    server.kill();
-    std::thread::sleep(Duration::from_secs(2));
-    server.start_again();
-    let record = fleet.complete("a");
-    assert_eq!((record.epoch, record.attempts), (1, 1), "the lease outlasted it: {record:#?}");
-    fleet.complete("b");
+    for kind in [Kind::Redis, Kind::Sqs] {
+        let fleet = Fleet::alone(kind);
+        let _worker = fleet.worker("one", &[("TRANSCODE_LEASE", "20s")]);
+        fleet.submit(&long(&fleet, "a"));
+        fleet.submit(&fleet.job("b"));
+        under_way(&fleet, "a", 1);
+        fleet.restart_broker(Duration::from_secs(2));
+        let record = fleet.complete("a");
+        assert_eq!((record.epoch, record.attempts), (1, 1), "{kind:?}: the lease outlasted it: {record:#?}");
+        fleet.complete("b");
+    }
 }
 
 #[test]

@@ -7,8 +7,10 @@ mod browser;
 mod elasticmq;
 #[allow(unreachable_pub)]
 mod fleet;
+#[allow(unreachable_pub)]
 mod going;
 mod kills;
+mod outages;
 mod producers;
 #[path = "../support/redis.rs"]
 mod redis_server;
