@@ -66,9 +66,26 @@ Without other configuration the queue is the one in SQS_TRANSCODE_QUEUE_URL, RED
     Submit(Submit),
 
     /// List a service's jobs, the newest first
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode jobs
+  transcode jobs --state failed --limit 100
+  transcode jobs --json | jq -r '.jobs[].id'
+
+",
+        exit_codes!()
+    ))]
     Jobs(Jobs),
 
     /// Show a job of a service
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode job job_1791036309_k3v9x1m4q7z0
+  transcode job job_1791036309_k3v9x1m4q7z0 --watch
+
+",
+        exit_codes!()
+    ))]
     Job {
         /// Its name
         id: String,
@@ -82,6 +99,13 @@ Without other configuration the queue is the one in SQS_TRANSCODE_QUEUE_URL, RED
     },
 
     /// Stop a job of a service; what is stored of it stays
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode cancel job_1791036309_k3v9x1m4q7z0
+
+",
+        exit_codes!()
+    ))]
     Cancel {
         /// Its name
         id: String,
@@ -91,6 +115,13 @@ Without other configuration the queue is the one in SQS_TRANSCODE_QUEUE_URL, RED
     },
 
     /// Have a job tried again that failed, is dead or was cancelled; it goes on from what is stored
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode retry job_1791036309_k3v9x1m4q7z0
+
+",
+        exit_codes!()
+    ))]
     Retry {
         /// Its name
         id: String,
@@ -100,12 +131,29 @@ Without other configuration the queue is the one in SQS_TRANSCODE_QUEUE_URL, RED
     },
 
     /// Show what waits in a service's queue, and who works
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode queue
+  transcode queue --api https://transcode.example.org --json | jq .queue.waiting.total
+
+",
+        exit_codes!()
+    ))]
     Queue {
         #[command(flatten)]
         client: Client,
     },
 
     /// Look at a service's dead letters, or have one tried again
+    #[command(after_long_help = concat!(
+        "Examples:
+  transcode dead list
+  transcode dead show 3
+  transcode dead requeue 3
+
+",
+        exit_codes!()
+    ))]
     Dead {
         #[command(subcommand)]
         command: DeadCommand,
