@@ -21,4 +21,5 @@ pub mod service;
 pub mod store;
 pub mod time;
 pub mod webhook;
+mod words;
 pub mod worker;

@@ -33,17 +33,6 @@ pub(super) const fn code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// The kind as the JSON and the documentation spell it.
-pub(super) const fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Usage => "usage",
-        ErrorKind::Input => "input",
-        ErrorKind::Store => "store",
-        ErrorKind::Interrupted => "interrupted",
-        _ => "machine",
-    }
-}
-
 /// The error and its causes, outermost first, each on one line.
 pub(super) fn chain(error: &Error) -> Vec<String> {
     let mut parts = vec![one_line(&error.to_string())];

@@ -8,13 +8,14 @@
 //! [`Hub`]: crate::events::Hub
 
 use super::input::Named;
-use super::problem::{Problem, chain};
+use super::problem::Problem;
 use super::view::{JobView, ProgressView};
 use super::{Closing, Parts, Shared};
 use crate::events::{JobEvent, What};
 use crate::job::JobId;
 use crate::ledger::{Filter, LedgerError, Progress, Record, State as JobState};
 use crate::time::Timestamp;
+use crate::words::chain;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};

@@ -1,8 +1,9 @@
 //! Whether this server lives, whether it can work, and what it has counted.
 
 use super::Shared;
-use super::problem::{Problem, chain};
+use super::problem::Problem;
 use crate::ledger::Filter;
+use crate::words::chain;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};

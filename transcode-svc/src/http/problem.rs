@@ -7,6 +7,7 @@ use crate::dispatch::DispatchError;
 use crate::job::{JobId, Unreadable};
 use crate::ledger::LedgerError;
 use crate::queue::QueueError;
+use crate::words::chain;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -203,15 +204,4 @@ impl From<SinkError> for Problem {
     fn from(error: SinkError) -> Self {
         Self::away("store", &error)
     }
-}
-
-/// An error with its causes, for the log.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

@@ -19,6 +19,7 @@ pub use sign::Signer;
 use crate::config::Secret;
 use crate::guard::Guard;
 use crate::ledger::{Delivered, Ledger, LedgerError, NoticeState, Outgoing};
+use crate::words::chain;
 use post::Post;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,7 +189,7 @@ impl Sender {
 
     /// Tell trouble with the ledger once, and its end.
     fn trouble(&self, error: Option<&LedgerError>) {
-        let now = error.map(chain);
+        let now = error.map(|error| chain(error));
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*told, &now) {
             (_, Some(now)) if told.as_ref() != Some(now) => log::warn!("no webhooks are sent: {now}"),
@@ -251,16 +252,4 @@ impl Drop for Sending {
             log::error!("the webhooks' thread has panicked");
         }
     }
-}
-
-/// An error and its reasons on one line.
-fn chain(error: &LedgerError) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
 }

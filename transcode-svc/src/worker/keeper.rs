@@ -5,9 +5,10 @@
 
 use super::fence::Fence;
 use super::report::Report;
-use super::{Kit, Stop, Tag, chain};
+use super::{Kit, Stop, Tag};
 use crate::dispatch::{DispatchError, Work};
 use crate::ledger::LedgerError;
+use crate::words::chain;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use transcode_core::{Cancel, Error};

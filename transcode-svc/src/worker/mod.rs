@@ -25,6 +25,7 @@ use crate::job::{Job, JobId, Mp4, Output};
 use crate::ledger::{LedgerError, Next, State, WorkerCard};
 use crate::metrics::Metrics;
 use crate::store::Stores;
+use crate::words::{chain, kind_name};
 use fence::Fence;
 use keeper::{Ended, Keeper};
 use places::JobPlaces;
@@ -363,16 +364,6 @@ fn blame(error: &Error) -> ErrorKind {
     }
 }
 
-const fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Usage => "usage",
-        ErrorKind::Input => "input",
-        ErrorKind::Store => "store",
-        ErrorKind::Interrupted => "interrupted",
-        _ => "machine",
-    }
-}
-
 /// Do it again while the ledger is away and the lease lasts.
 fn insist<T>(deadline: Instant, call: impl Fn() -> Result<T, DispatchError>) -> Result<T, DispatchError> {
     let mut pause = Duration::from_millis(200);
@@ -387,20 +378,6 @@ fn insist<T>(deadline: Instant, call: impl Fn() -> Result<T, DispatchError>) -> 
             other => return other,
         }
     }
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// This machine's name.

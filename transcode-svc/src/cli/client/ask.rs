@@ -117,7 +117,7 @@ impl Api {
                 Ok::<_, reqwest::Error>((status, answer.text().await?))
             })
             .map_err(|error| {
-                let why = crate::worker::chain(&error);
+                let why = crate::words::chain(&error);
                 wrong(format!("the API does not answer ({why}); does `transcode serve` run there?"))
             })?;
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);

@@ -39,7 +39,7 @@ pub(crate) fn failed(error: &Error) {
     write(&json!({
         "event": "failed",
         "exit_code": exit::code(error.kind()),
-        "kind": exit::kind_name(error.kind()),
+        "kind": crate::words::kind_name(error.kind()),
         "message": chain.join(": "),
         "chain": chain,
     }));
